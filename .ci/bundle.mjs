@@ -1,0 +1,27 @@
+/**
+ * Bundles the library and the command line into dist/, with every dependency inside: an installed package has none.
+ */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const entries = ['src/index.ts', 'src/cli/main.ts'].map((path) => join(root, path)).filter(existsSync);
+
+await build({
+  entryPoints: entries,
+  outdir: join(root, 'dist'),
+  outbase: join(root, 'src'),
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'neutral',
+  mainFields: ['module', 'main'],
+  conditions: ['import', 'default'],
+  external: ['node:*'],
+  target: 'es2022',
+  minify: true,
+  legalComments: 'linked',
+  logLevel: 'warning',
+});

@@ -1,0 +1,94 @@
+/**
+ * Brings a fresh clone to a runnable state: installs the pinned development dependencies when they are missing or out
+ * of date, compiles the kernels (asc), embeds the binary, compiles the TypeScript (tsc) and bundles the package
+ * (esbuild). Steps whose inputs have not changed since the last run are left out. Needs only Node >= 20 and npm.
+ * Usage: node .ci/setup.mjs [--quiet]
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const quiet = process.argv.includes('--quiet');
+const say = (text) => quiet || console.log(text);
+
+install();
+step('kernels', ['assembly', 'asconfig.json'], ['build/kernels.wasm'], () => {
+  mkdirSync(join(root, 'build'), { recursive: true });
+  bin('assemblyscript', 'bin/asc.js', ['--target', 'release']);
+  embed();
+});
+step('typescript', ['src', 'test', 'bench', 'tsconfig.json'], ['build/src'], () => {
+  // Stale outputs of deleted sources would still be run as tests.
+  for (const folder of ['src', 'test', 'bench'])
+    rmSync(join(root, 'build', folder), { recursive: true, force: true });
+  bin('typescript', 'bin/tsc', ['-p', 'tsconfig.json']);
+});
+step('bundle', ['src', 'package.json', '.ci/bundle.mjs'], ['dist/index.js'], () => {
+  run(process.execPath, [join(root, '.ci/bundle.mjs')]);
+});
+
+function install() {
+  const lock = join(root, 'package-lock.json');
+  const stamp = join(root, 'node_modules', '.installed');
+  const want = hash([lock]);
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === want) return;
+  say('installing development dependencies (npm ci)');
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  run(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts']);
+  writeFileSync(stamp, want);
+}
+
+/** Runs `action` if the inputs' hash differs from the one of the last successful run, or an output is missing. */
+function step(name, inputs, outputs, action) {
+  const stamp = join(root, 'build', `.${name}.stamp`);
+  const want = hash(inputs.map((path) => join(root, path)));
+  const fresh = existsSync(stamp) && readFileSync(stamp, 'utf8') === want;
+  if (fresh && outputs.every((path) => existsSync(join(root, path)))) return;
+  say(`building: ${name}`);
+  rmSync(stamp, { force: true });
+  action();
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, hash(inputs.map((path) => join(root, path))));
+}
+
+/** The kernels' binary travels inside the JavaScript, so that no runtime has to find a file beside it. */
+function embed() {
+  const binary = readFileSync(join(root, 'build/kernels.wasm'));
+  const text = [
+    '// Made by .ci/setup.mjs from build/kernels.wasm; not committed.',
+    `export const KERNELS_WASM_BASE64 =\n  '${binary.toString('base64')}';`,
+    '',
+  ].join('\n');
+  writeFileSync(join(root, 'src/runtime/kernels.generated.ts'), text);
+}
+
+function hash(paths) {
+  const sum = createHash('sha256');
+  const visit = (path) => {
+    if (!existsSync(path)) return;
+    if (statSync(path).isDirectory()) {
+      for (const name of readdirSync(path).sort()) if (name !== 'node_modules') visit(join(path, name));
+    } else if (/\.(m?js|ts|json)$/.test(path)) {
+      sum.update(path).update(readFileSync(path));
+    }
+  };
+  paths.forEach(visit);
+  return sum.digest('hex');
+}
+
+function bin(packageName, path, args) {
+  run(process.execPath, [join(root, 'node_modules', packageName, path), ...args]);
+}
+
+function run(command, args) {
+  try {
+    execFileSync(command, args, { cwd: root, stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'inherit'] });
+  } catch (error) {
+    if (error.stdout) process.stderr.write(error.stdout);
+    console.error(`setup failed at: ${command} ${args.join(' ')}`);
+    process.exit(1);
+  }
+}

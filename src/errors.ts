@@ -1,0 +1,64 @@
+/**
+ * The few error types of the library. Each says what was wrong, where, what was expected and what was got, both in
+ * its message and as fields, so that a program can act on it and a person can read it.
+ */
+
+export interface ErrorDetails {
+  /** What was wrong, as a sentence without a full stop: "tensor missing from the checkpoint". */
+  what: string;
+  /** Where: a file, a tensor's name, an argument's name, a byte offset. */
+  where: string;
+  /** What would have been right. */
+  expected?: string;
+  /** What was there instead. */
+  got?: string;
+  cause?: unknown;
+}
+
+/** Base of every error that this library throws on purpose (AbortError excepted: that one is the platform's). */
+export class SmolVLMError extends Error {
+  readonly what: string;
+  readonly where: string;
+  readonly expected: string | undefined;
+  readonly got: string | undefined;
+
+  constructor(details: ErrorDetails) {
+    super(describe(details), details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.what = details.what;
+    this.where = details.where;
+    this.expected = details.expected;
+    this.got = details.got;
+  }
+}
+
+/** A checkpoint's file or tensor is missing, malformed, truncated, or has another shape or dtype than the config asks. */
+export class CheckpointError extends SmolVLMError {}
+
+/** A config asks for something invalid, or for something valid that this runtime does not implement. */
+export class ConfigError extends SmolVLMError {}
+
+/** An image's bytes cannot be decoded, or its size is out of bounds. */
+export class ImageError extends SmolVLMError {}
+
+/** An argument of a public call has the wrong type, shape or value (a prompt longer than the context, say). */
+export class InputError extends SmolVLMError {}
+
+/** Memory asked for does not fit; the message has the numbers. */
+export class MemoryError extends SmolVLMError {}
+
+/** An object was used after `dispose()`. */
+export class DisposedError extends SmolVLMError {}
+
+function describe({ what, where, expected, got }: ErrorDetails): string {
+  let text = `${what} (${where})`;
+  if (expected !== undefined) text += `: expected ${expected}`;
+  if (got !== undefined) text += `${expected === undefined ? ':' : ','} got ${got}`;
+  return text;
+}
+
+/** The error a cancelled call rejects with: the signal's own reason if it is an Error, else an `AbortError`. */
+export function abortError(signal: AbortSignal): Error {
+  if (signal.reason instanceof Error) return signal.reason;
+  return new DOMException('The operation was aborted', 'AbortError');
+}

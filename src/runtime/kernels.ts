@@ -1,0 +1,151 @@
+/**
+ * The one registry of kernels: every function that the WebAssembly module exports, with its arguments.
+ *
+ * Conventions. A pointer is a byte offset into the one linear memory, 16-byte aligned unless said otherwise; 0 stands
+ * for "none" where a pointer is optional. Sizes count elements. `ld…` is the distance in elements between two rows.
+ * Everything is float32 unless the name or the argument says otherwise. No kernel allocates, and none reads or writes
+ * beyond the sizes given. Inputs must not overlap outputs except where "in place" is said.
+ *
+ * Panels. A weight matrix W of N rows (outputs) and K columns is stored as `[ceil(N/8)][K][8]`: eight outputs side by
+ * side for each k, the last panel filled up with zeros. `panelK` is the number of k rows that a stored panel has; a call
+ * may use fewer (K <= panelK).
+ *
+ * Reductions. Every matrix product adds its terms in order of k within blocks of 128, and the blocks' sums in order:
+ * the same in every tile and for every M, so a row's result does not depend on what is computed beside it. Norms and
+ * softmax sums accumulate in float64.
+ */
+export interface Kernels {
+  // ---- matrix products: out[M][N] = a[M][K] · Wᵀ (+ bias[N]) ----------------------------------------------------
+  /** `accumulate` 1: out's present values are the sum that the blocks' sums are added to (bias is then not allowed). */
+  f32_f32w_gemm: Gemm;
+  /** Weights in bfloat16, widened exactly. */
+  f32_bf16w_gemm: Gemm;
+  /** Weights in IEEE float16, widened exactly (subnormals, infinities and NaN included). */
+  f32_f16w_gemm: Gemm;
+
+  // ---- panels ---------------------------------------------------------------------------------------------------
+  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src 4-aligned). */
+  panel8_pack_32(out: number, src: number, rows: number, K: number, ld: number): void;
+  /** The same for 2-byte elements (src 2-aligned). */
+  panel8_pack_16(out: number, src: number, rows: number, K: number, ld: number): void;
+  /** out[i] = row ids[i] of a panelled matrix with K columns; ids int32, each in range (the caller has checked). */
+  f32_f32w_gather(out: number, w: number, ids: number, count: number, K: number): void;
+  f32_bf16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
+  f32_f16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
+  /** n contiguous bfloat16 / float16 values (src 2-aligned) to float32, exact. */
+  f32_bf16_unpack(out: number, src: number, n: number): void;
+  f32_f16_unpack(out: number, src: number, n: number): void;
+
+  // ---- norms: rows of n ------------------------------------------------------------------------------------------
+  /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
+  f32_layer_norm(
+    out: number,
+    x: number,
+    weight: number,
+    bias: number,
+    rows: number,
+    n: number,
+    eps: number,
+  ): void;
+  /** x / √(mean(x²) + eps) · weight, the mean in float64. In place allowed. */
+  f32_rms_norm(out: number, x: number, weight: number, rows: number, n: number, eps: number): void;
+
+  // ---- elementwise, n values, in place allowed --------------------------------------------------------------------
+  f32_add(out: number, a: number, b: number, n: number): void;
+  f32_mul(out: number, a: number, b: number, n: number): void;
+  /** 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). */
+  f32_gelu_tanh(out: number, x: number, n: number): void;
+  /** 0.5·x·(1 + erf(x/√2)). */
+  f32_gelu_erf(out: number, x: number, n: number): void;
+  /** x·σ(1.702·x). */
+  f32_gelu_quick(out: number, x: number, n: number): void;
+  f32_relu(out: number, x: number, n: number): void;
+  f32_selu(out: number, x: number, n: number): void;
+  /** x·σ(x). */
+  f32_silu(out: number, x: number, n: number): void;
+  /** silu(gate)·up. The same bits as f32_silu followed by f32_mul. */
+  f32_silu_mul(out: number, gate: number, up: number, n: number): void;
+
+  // ---- attention ---------------------------------------------------------------------------------------------------
+  /**
+   * Keys and values live in pages of 128 keys for one key/value head: K as panels over keys `[16][headDim][8]`, then V as
+   * panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page addresses.
+   * Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
+   * (`headDim` contiguous values at row stride ldk / ldv). Channels past headDim in the last V panel are written as 0.
+   */
+  f32_kv_write(
+    pages: number,
+    k: number,
+    v: number,
+    indices: number,
+    count: number,
+    start: number,
+    headDim: number,
+    ldk: number,
+    ldv: number,
+  ): void;
+  /**
+   * One head: out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys 0 … n(r)−1, where n(r) = keys if causalStart < 0, else
+   * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros. `probs` is scratch of rows × ceil(keys/128)·128 values and holds the
+   * probabilities afterwards (0 from n(r) up to keys rounded up to 8; what lies beyond is undefined).
+   */
+  f32_attention(
+    out: number,
+    q: number,
+    pages: number,
+    probs: number,
+    rows: number,
+    keys: number,
+    causalStart: number,
+    headDim: number,
+    ldq: number,
+    ldo: number,
+    scale: number,
+  ): void;
+  /** In place: softmax over the first n of each row's ld values. Rows of −Infinity only are not allowed. */
+  f32_softmax(x: number, rows: number, n: number, ld: number): void;
+
+  // ---- rotary embedding ----------------------------------------------------------------------------------------------
+  /** inv_freq[i] = 1 / theta^(2i/dim), i < dim/2: i/d, the power and the reciprocal each rounded to float32. */
+  f32_rope_inv_freq(out: number, dim: number, theta: number): void;
+  /** cos and sin `[tokens][dim]` (both halves equal) of the float32 product position·inv_freq; positions int32. */
+  f32_rope_table(
+    cos: number,
+    sin: number,
+    positions: number,
+    invFreq: number,
+    tokens: number,
+    dim: number,
+  ): void;
+  /** In place, rotate-half convention: x is `[tokens][heads][dim]` with `ld` between tokens. */
+  f32_rope(x: number, cos: number, sin: number, tokens: number, heads: number, dim: number, ld: number): void;
+
+  // ---- vision ---------------------------------------------------------------------------------------------------------
+  /** pixels `[C][H][W]` to rows `[(H/P)·(W/P)][C·P·P]`: a convolution with stride = kernel = P is then one matrix product. */
+  f32_patchify(out: number, pixels: number, C: number, H: number, W: number, P: number): void;
+  /** x `[side·side][D]` to `[(side/s)²][D·s²]` in the order of the reference's pixel_shuffle (SmolVLMConnector). */
+  f32_pixel_shuffle(out: number, x: number, side: number, D: number, s: number): void;
+  /** 1 if all n values are zero (either sign), else 0. */
+  f32_all_zero(x: number, n: number): number;
+
+  // ---- heads -------------------------------------------------------------------------------------------------------------
+  /** The index of the largest value, the lowest one on ties; −1 if any value is NaN. */
+  f32_argmax(x: number, n: number): number;
+  /** −log softmax(x)[label] in float64. */
+  f64_cross_entropy(x: number, n: number, label: number): number;
+}
+
+/** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */
+export type Gemm = (
+  out: number,
+  a: number,
+  w: number,
+  bias: number,
+  M: number,
+  N: number,
+  K: number,
+  panelK: number,
+  lda: number,
+  ldc: number,
+  accumulate: number,
+) => void;
