@@ -31,7 +31,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, GenerationConfig, LogitsProcessor, LogitsProcessorList
-from transformers.activations import ACT2CLS
+from transformers.activations import ACT2FN
 from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
 
@@ -43,7 +43,8 @@ TRANSFORMERS = "4.56.2"
 CLASSES = {"smolvlm": SmolVLMForConditionalGeneration, "idefics3": Idefics3ForConditionalGeneration}
 
 # The vision config's documentation lists selu, transformers' own table lacks it: without this line it is a KeyError.
-ACT2CLS.setdefault("selu", nn.SELU)
+if "selu" not in ACT2FN:
+    ACT2FN["selu"] = nn.SELU
 
 
 class GoldenError(Exception):

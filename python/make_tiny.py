@@ -60,16 +60,18 @@ def random_weights(model, seed, outliers):
         if name.endswith(".bias"):
             out[name] = 0.1 * noise
         elif len(shape) == 1:
-            out[name] = torch.exp(1.2 * noise).clamp(0.05, 8) if outliers else 1 + 0.1 * noise
+            out[name] = torch.exp(0.7 * noise).clamp(0.05, 8) if outliers else 1 + 0.1 * noise
+            if outliers:
+                out[name][3] = 0.05  # trained norms hold such channels down
         elif name.endswith(("embed_tokens.weight", "position_embedding.weight")):
             out[name] = (0.25 if tied else 0.7) * noise
             if outliers:
-                out[name][:, 3] += 60.0
+                out[name][:, 3] += 12.0
         else:
             gain = 4.0 if name == "lm_head.weight" else 3.0 if tied and name.endswith("down_proj.weight") else 1.0
             out[name] = noise * gain / math.sqrt(math.prod(shape[1:]))
             if outliers and name.endswith(("down_proj.weight", "fc2.weight")):
-                out[name][5] *= 25
+                out[name][5] *= 12
     return out
 
 

@@ -153,7 +153,7 @@ CASES = [
     },
     {
         "name": "outliers",
-        "covers": ["residual channels far larger than the rest, as trained models have them", "norm weights from 0.05 to 8",
+        "covers": ["residual channels far larger than the rest, as trained models have them", "norm weights from 0.05 up",
                    "two layers in each tower"],
         "vision": vision(24, 2, 32, GELU_TANH, layers=2),
         "text": text(32, 4, 2, 8, 48, vocab=120, layers=2, attention_bias=True),
