@@ -1,0 +1,183 @@
+"""Trains the embedded demo checkpoint, a small SmolVLM that answers questions about pictures of coloured shapes.
+
+    python train_demo.py train --run RUN --steps 6000 --decay 1800     start, or go on where RUN/run.state.pt stopped
+    python train_demo.py export --run RUN --out FOLDER                 the averaged weights, rounded to F16
+    python train_demo.py evaluate --model FOLDER [--report FILE]       500 held-out pictures through transformers
+    python train_demo.py fixtures --model FOLDER --out FOLDER          200 of them as files, with the model's answers
+
+The learning rate is constant after a warm-up and falls to zero over the last --decay steps, so a run can be made longer
+or shorter while it goes: stop it, and start it again with other --steps. Every batch is a function of its step number.
+Held-out pictures have the seeds 0..499, validation during training 100000.., training 1000000000 and above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from demo.batches import Batches
+from demo.evaluate import evaluate, write_fixtures
+from demo.export import export
+from demo.model import CONTEXT, IMAGE_TOKENS, SIDE, TILE, Muon, Trainee, configuration
+from demo.questions import KINDS, sample_questions
+from demo.scenes import picture_file, tile_of_file
+from demo.vocabulary import VOCABULARY, build_tokenizer, write_processor_files
+
+PICTURES, QUESTIONS, WARM_UP, RAMP = 48, 8, 100, 1200
+MUON_RATE, ADAM_RATE, AVERAGING = 0.02, 3e-3, 0.998
+VALIDATION_SEEDS = range(100_000, 100_192)
+COLUMNS = ("step", "minutes", "rate", "loss", "dense", "ground", "patch_shape", "patch_colour", "token", "exact",
+           "validation_exact")
+
+
+def rate_at(step: int, steps: int, decay: int) -> float:
+    return min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, (steps - step) / max(decay, 1)))
+
+
+def build(tokenizer_folder: Path) -> Trainee:
+    torch.manual_seed(20)
+    tokenizer_folder.mkdir(parents=True, exist_ok=True)
+    write_processor_files(tokenizer_folder, TILE, IMAGE_TOKENS, CONTEXT)
+    trainee = Trainee(configuration(VOCABULARY, build_tokenizer().get_vocab()))
+    check_places(trainee)
+    return trainee
+
+
+@torch.no_grad()
+def check_places(trainee: Trainee) -> None:
+    """The training pass must see what the reference's own vision forward sees."""
+    pixels = torch.rand(1, 3, TILE, TILE)
+    whole = trainee.vlm.model.vision_model(pixels, torch.ones(1, SIDE, SIDE, dtype=torch.bool)).last_hidden_state
+    assert torch.equal(whole, trainee.see(pixels)), "position ids differ from the reference's"
+
+
+def validation(batches: Batches) -> tuple[list, list[list[str]]]:
+    made, kinds = [], []
+    for seed in VALIDATION_SEEDS:
+        scene, _, data, rng = picture_file(seed)
+        made.append((scene, tile_of_file(data), sample_questions(scene, len(KINDS), rng)))
+        kinds.append([kind for kind, _, _ in made[-1][2]])
+    return [batches.collate(made[i : i + 48]) for i in range(0, len(made), 48)], kinds
+
+
+@torch.no_grad()
+def validate(trainee: Trainee, averaged: dict, batches: list, kinds: list[list[str]]) -> tuple[float, str]:
+    """Exact answers of the averaged weights in float32, all and by kind."""
+    own = {k: v.clone() for k, v in trainee.state_dict().items()}
+    trainee.load_state_dict(averaged)
+    flags = []
+    for batch in batches:
+        trainee(batch)
+        flags += trainee.exact.tolist()
+    trainee.load_state_dict(own)
+    by_kind = {k: [] for k in KINDS}
+    for row, names in zip(flags, kinds):
+        for number, kind in enumerate(names, 1):
+            by_kind[kind].append(row[number])
+    everything = [f for fs in by_kind.values() for f in fs]
+    return sum(everything) / len(everything), " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in by_kind.items())
+
+
+def train(run: Path, steps: int, decay: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    trainee = build(run)
+    hidden, rest = [], []
+    for name, p in trainee.named_parameters():
+        matrix = p.ndim == 2 and ("layers" in name or "connector" in name)
+        (hidden if matrix else rest).append(p)
+    muon = Muon(hidden, lr=MUON_RATE)
+    adam = torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    averaged = {k: v.clone() for k, v in trainee.state_dict().items()}
+    first, minutes, state_file = 0, 0.0, run / "run.state.pt"
+    if state_file.exists():
+        state = torch.load(state_file)
+        trainee.load_state_dict(state["trainee"])
+        averaged = state["averaged"]
+        adam.load_state_dict(state["adam"])
+        for p, momentum in zip(hidden, state["muon"]):
+            muon.state[p]["momentum"] = momentum
+        first, minutes = state["step"], state["minutes"]
+        print(f"going on at step {first}", flush=True)
+
+    batches = Batches(run / "tokenizer.json", PICTURES, QUESTIONS, RAMP)
+    check, kinds = validation(batches)
+    loader = iter(torch.utils.data.DataLoader(
+        batches, batch_size=None, sampler=range(first, steps), num_workers=1, prefetch_factor=6))
+    began, saved, sums, count = time.time() - 60 * minutes, time.time(), {}, 0
+
+    def save(step: int) -> None:
+        state = {"trainee": trainee.state_dict(), "averaged": averaged, "adam": adam.state_dict(),
+                 "muon": [muon.state[p]["momentum"] for p in hidden], "step": step, "minutes": (time.time() - began) / 60}
+        torch.save(state, state_file.with_suffix(".new"))
+        os.replace(state_file.with_suffix(".new"), state_file)
+
+    for step in range(first, steps):
+        batch = next(loader)
+        rate = rate_at(step, steps, decay)
+        for optimizer, full in ((muon, MUON_RATE), (adam, ADAM_RATE)):
+            for group in optimizer.param_groups:
+                group["lr"] = full * rate
+        with torch.autocast("cpu", torch.bfloat16):
+            language, probes, report = trainee(batch)
+        (language + 0.4 * probes).backward()
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        muon.step()
+        adam.step()
+        trainee.zero_grad()
+        keep = min(AVERAGING, (step + 1) / (step + 10))
+        for k, v in trainee.state_dict().items():
+            averaged[k].lerp_(v, 1 - keep)
+
+        for k, v in report.items():
+            sums[k] = sums.get(k, 0.0) + v
+        count += 1
+        done = step + 1
+        if done % 50 == 0 or done == steps:
+            row = {k: f"{v / count:.4f}" for k, v in sums.items()}
+            row |= {"step": done, "minutes": f"{(time.time() - began) / 60:.2f}", "rate": f"{rate:.3f}"}
+            if done % 250 == 0 or done == steps:
+                exact, detail = validate(trainee, averaged, check, kinds)
+                row["validation_exact"] = f"{exact:.4f}"
+                print(f"  validation {exact:.4f}: {detail}", flush=True)
+            log = run / "training-log.csv"
+            fresh = not log.exists()
+            with log.open("a", newline="") as f:
+                writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
+                if fresh:
+                    writer.writeheader()
+                writer.writerow(row)
+            print(" ".join(f"{k} {row[k]}" for k in COLUMNS if k in row), flush=True)
+            sums, count = {}, 0
+        if time.time() - saved > 120 or done == steps:
+            save(done)
+            saved = time.time()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "export", "evaluate", "fixtures"])
+    parser.add_argument("--run", type=Path, default=Path("demo-run"))
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--decay", type=int, default=1800)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if options.what == "train":
+        train(options.run, options.steps, options.decay, options.threads)
+    elif options.what == "export":
+        export(options.run, options.out)
+    elif options.what == "evaluate":
+        evaluate(options.model, options.report)
+    else:
+        write_fixtures(options.model, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+import { InputError } from '../errors.js';
+import type { Engine } from '../runtime/engine.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import type { Tensor } from '../runtime/tensor.js';
+
+export interface CacheShape {
+  layers: number;
+  kvHeads: number;
+  headDim: number;
+}
+
+/**
+ * The keys and values of the text model, in pages of 128 keys. Each row of a batch has its own keys, numbered from 0
+ * without pads, so a row's attention does not depend on its neighbours. A slab holds one page index of one row for all
+ * layers and heads; growing takes a new slab and copies nothing.
+ */
+export class KVCache {
+  readonly shape: CacheShape;
+  /** Columns of the token matrix seen so far, pads included: what the reference calls the cache's sequence length. */
+  seen = 0;
+  #engine: Engine;
+  #rows: { columns: number[]; slabs: number[] }[];
+
+  constructor(engine: Engine, shape: CacheShape, batch: number) {
+    this.#engine = engine;
+    this.shape = shape;
+    this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
+  }
+
+  get batch(): number {
+    return this.#rows.length;
+  }
+
+  /** For each key of a row, its column in the token matrix (pads are columns without a key). */
+  columns(row: number): readonly number[] {
+    return this.#rows[row].columns;
+  }
+
+  /** Keys held for a row. */
+  length(row: number): number {
+    return this.#rows[row].columns.length;
+  }
+
+  /** Makes room for `count` more keys of a row. @throws MemoryError */
+  reserve(row: number, count: number): void {
+    const { columns, slabs } = this.#rows[row];
+    while (slabs.length * PAGE_KEYS < columns.length + count) {
+      slabs.push(this.#engine.heap.allocate(this.#slabBytes(), 'KV cache'));
+    }
+  }
+
+  /** Counts the keys of these columns as held; every layer has written them. */
+  advance(row: number, columns: readonly number[]): void {
+    this.#rows[row].columns.push(...columns);
+  }
+
+  /**
+   * Writes the keys and values of one layer behind those held: `count` consecutive rows of k and v
+   * [tokens, kvHeads·headDim], from row `start`.
+   */
+  write(layer: number, row: number, k: Tensor, v: Tensor, start: number, count: number): void {
+    const { kvHeads, headDim } = this.shape;
+    const { kernels, activations } = this.#engine;
+    const mark = activations.mark();
+    const { pointer, pageCount } = this.pages(layer, row);
+    const width = kvHeads * headDim;
+    for (let head = 0; head < kvHeads; head++) {
+      const offset = 4 * (start * width + head * headDim);
+      kernels.f32_kv_write(
+        pointer + 4 * pageCount * head,
+        k.pointer + offset,
+        v.pointer + offset,
+        0,
+        count,
+        this.length(row),
+        headDim,
+        width,
+        width,
+      );
+    }
+    activations.release(mark);
+  }
+
+  /** The page lists of one layer and row, among the activations: `pageCount` addresses a head. */
+  pages(layer: number, row: number): { pointer: number; pageCount: number } {
+    const { kvHeads, headDim } = this.shape;
+    const { slabs } = this.#rows[row];
+    const bytes = pageBytes(headDim);
+    const pointer = this.#engine.activations.allocate(4 * Math.max(1, kvHeads * slabs.length));
+    const list = this.#engine.u32(pointer, kvHeads * slabs.length);
+    for (let head = 0; head < kvHeads; head++) {
+      for (let page = 0; page < slabs.length; page++) {
+        list[head * slabs.length + page] = slabs[page] + (layer * kvHeads + head) * bytes;
+      }
+    }
+    return { pointer, pageCount: slabs.length };
+  }
+
+  /** Forgets every column from `seen` on. */
+  crop(seen: number): void {
+    this.seen = Math.min(this.seen, seen);
+    for (const row of this.#rows) {
+      row.columns = row.columns.filter((column) => column < seen);
+      const keep = Math.ceil(row.columns.length / PAGE_KEYS);
+      for (const slab of row.slabs.splice(keep)) this.#engine.heap.free(slab);
+    }
+  }
+
+  /** Gives the memory back. The cache is empty afterwards. */
+  dispose(): void {
+    if (!this.#engine.disposed) this.crop(0);
+  }
+
+  /** @throws InputError when a batch of another size comes. */
+  checkBatch(batch: number): void {
+    if (batch === this.batch) return;
+    throw new InputError({
+      what: 'the cache belongs to another batch',
+      where: 'past_key_values',
+      expected: `${this.batch} rows`,
+      got: `${batch}`,
+    });
+  }
+
+  #slabBytes(): number {
+    return this.shape.layers * this.shape.kvHeads * pageBytes(this.shape.headDim);
+  }
+}

@@ -1,0 +1,196 @@
+import type { Engine } from '../runtime/engine.js';
+import { type Ops, PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import type { Steps } from '../runtime/steps.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { activationKernel } from './activations.js';
+import type { SmolVLMVisionConfig } from './config.js';
+import type { KeptImages } from './images.js';
+import { type PositionDtype, visionPositionIds } from './position-ids.js';
+import type { StageTap } from './taps.js';
+import type { VisionLayerWeights, VisionWeights } from './weights.js';
+
+const PATH = 'model.vision_model';
+
+/**
+ * The SigLIP vision transformer over a few images of one size (SmolVLMVisionTransformer).
+ * @param first the first of `count` kept images to encode
+ * @returns [count · patches, hidden_size], post-normed
+ */
+export function* visionTransformer(
+  ops: Ops,
+  weights: VisionWeights,
+  config: SmolVLMVisionConfig,
+  images: KeptImages,
+  first: number,
+  count: number,
+  positionDtype: PositionDtype,
+  tap?: StageTap,
+): Steps<Tensor> {
+  const { engine } = ops;
+  const keys = visibleKeys(engine, images, first, count);
+  const hidden = yield* embeddings(ops, weights, config, images, first, count, positionDtype, tap);
+  for (const [index, layer] of weights.layers.entries()) {
+    const mark = engine.activations.mark();
+    yield* encoderLayer(ops, layer, config, hidden, keys, `${PATH}.encoder.layers.${index}`, tap);
+    engine.activations.release(mark);
+  }
+  tap?.(`${PATH}.encoder`, hidden);
+  const { weight, bias } = weights.post_layernorm;
+  const out = ops.layerNorm(hidden, weight, bias, config.layer_norm_eps);
+  tap?.(`${PATH}.post_layernorm`, out);
+  tap?.(PATH, out);
+  return out;
+}
+
+/** Patches and their positions (SmolVLMVisionEmbeddings): [count · patches, hidden_size]. */
+function* embeddings(
+  ops: Ops,
+  weights: VisionWeights,
+  config: SmolVLMVisionConfig,
+  images: KeptImages,
+  first: number,
+  count: number,
+  positionDtype: PositionDtype,
+  tap?: StageTap,
+): Steps<Tensor> {
+  const { engine } = ops;
+  const { channels, height, width } = images;
+  const { patch_size, image_size } = config;
+  const rows = Math.floor(height / patch_size);
+  const columns = Math.floor(width / patch_size);
+  const patches = rows * columns;
+  const inputs = engine.tensor(count * patches, channels * patch_size * patch_size);
+  const positions = new Int32Array(count * patches);
+  const size = channels * height * width;
+  for (let i = 0; i < count; i++) {
+    const mark = engine.activations.mark();
+    const start = images.indices[first + i] * size;
+    const pixels = engine.upload(images.pixels.subarray(start, start + size), [channels, height, width]);
+    const target = inputs.slice(i * patches, patches);
+    engine.kernels.f32_patchify(target.pointer, pixels.pointer, channels, height, width, patch_size);
+    engine.activations.release(mark);
+    const side = Math.floor(image_size / patch_size);
+    const mask = images.patchMasks[first + i];
+    positions.set(visionPositionIds(mask, rows, columns, side, positionDtype), i * patches);
+    yield;
+  }
+  const { weight, bias } = weights.patch_embedding;
+  const hidden = yield* ops.linear(inputs, weight, bias);
+  tap?.(`${PATH}.embeddings.patch_embedding`, hidden);
+  const position = ops.gather(weights.position_embedding, engine.uploadInt32(positions), positions.length);
+  tap?.(`${PATH}.embeddings.position_embedding`, position);
+  ops.add(hidden, position);
+  tap?.(`${PATH}.embeddings`, hidden);
+  return hidden;
+}
+
+/** In place (SmolVLMEncoderLayer). */
+function* encoderLayer(
+  ops: Ops,
+  weights: VisionLayerWeights,
+  config: SmolVLMVisionConfig,
+  hidden: Tensor,
+  keys: VisibleKeys[],
+  path: string,
+  tap?: StageTap,
+): Steps<void> {
+  const { layer_norm1, layer_norm2, fc1, fc2 } = weights;
+  let x = ops.layerNorm(hidden, layer_norm1.weight, layer_norm1.bias, config.layer_norm_eps);
+  tap?.(`${path}.layer_norm1`, x);
+  x = yield* attention(ops, weights, config, x, keys, `${path}.self_attn`, tap);
+  ops.add(hidden, x);
+
+  x = ops.layerNorm(hidden, layer_norm2.weight, layer_norm2.bias, config.layer_norm_eps);
+  tap?.(`${path}.layer_norm2`, x);
+  x = yield* ops.linear(x, fc1.weight, fc1.bias);
+  tap?.(`${path}.mlp.fc1`, x);
+  yield* ops.activation(activationKernel(config.hidden_act, 'vision_config.hidden_act'), x);
+  tap?.(`${path}.mlp.activation_fn`, x);
+  x = yield* ops.linear(x, fc2.weight, fc2.bias);
+  tap?.(`${path}.mlp.fc2`, x);
+  tap?.(`${path}.mlp`, x);
+  ops.add(hidden, x);
+  tap?.(path, hidden);
+}
+
+/** Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention). */
+function* attention(
+  ops: Ops,
+  weights: VisionLayerWeights,
+  config: SmolVLMVisionConfig,
+  x: Tensor,
+  keys: VisibleKeys[],
+  path: string,
+  tap?: StageTap,
+): Steps<Tensor> {
+  const { engine } = ops;
+  const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
+  const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
+  const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
+  tap?.(`${path}.q_proj`, q);
+  tap?.(`${path}.k_proj`, k);
+  tap?.(`${path}.v_proj`, v);
+
+  const heads = config.num_attention_heads;
+  const headDim = config.hidden_size / heads;
+  const patches = x.rows / keys.length;
+  const mixed = engine.tensor(x.rows, x.columns);
+  for (const [image, { indices, count, scale }] of keys.entries()) {
+    const mark = engine.activations.mark();
+    const start = image * patches;
+    const pageCount = Math.ceil(count / PAGE_KEYS);
+    const pages = writePages(engine, heads, headDim, pageCount, (list, head) => {
+      const offset = 4 * (start * x.columns + head * headDim);
+      const { columns } = x;
+      const [kp, vp] = [k.pointer + offset, v.pointer + offset];
+      engine.kernels.f32_kv_write(list, kp, vp, indices, count, 0, headDim, columns, columns);
+    });
+    yield;
+    yield* ops.attention(
+      q.slice(start, patches),
+      pages,
+      { keys: count, kvHeads: heads, headDim, causalStart: -1, scale: scale / Math.sqrt(headDim), pageCount },
+      undefined,
+      mixed.slice(start, patches),
+    );
+    engine.activations.release(mark);
+  }
+  const out = yield* ops.linear(mixed, weights.out_proj.weight, weights.out_proj.bias);
+  tap?.(`${path}.out_proj`, out);
+  tap?.(path, out);
+  return out;
+}
+
+/** Pages among the activations for one image's keys and values; returns the pointer of their lists. */
+function writePages(
+  engine: Engine,
+  heads: number,
+  headDim: number,
+  pageCount: number,
+  write: (list: number, head: number) => void,
+): number {
+  const bytes = pageBytes(headDim);
+  const pointer = engine.activations.allocate(4 * heads * pageCount);
+  const first = engine.activations.allocate(heads * pageCount * bytes);
+  const list = engine.u32(pointer, heads * pageCount);
+  for (let i = 0; i < list.length; i++) list[i] = first + i * bytes;
+  for (let head = 0; head < heads; head++) write(pointer + 4 * head * pageCount, head);
+  return pointer;
+}
+
+interface VisibleKeys {
+  /** Pointer to the int32 indices of the patches that are keys, 0 for all of them. */
+  indices: number;
+  count: number;
+  /** 1, or 0 where no patch is valid: the reference then attends to all patches alike. */
+  scale: number;
+}
+
+function visibleKeys(engine: Engine, images: KeptImages, first: number, count: number): VisibleKeys[] {
+  return images.patchMasks.slice(first, first + count).map((mask) => {
+    const kept = Array.from(mask.keys()).filter((index) => mask[index]);
+    if (kept.length === 0) return { indices: 0, count: mask.length, scale: 0 };
+    if (kept.length === mask.length) return { indices: 0, count: mask.length, scale: 1 };
+    return { indices: engine.uploadInt32(kept), count: kept.length, scale: 1 };
+  });
+}

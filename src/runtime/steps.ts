@@ -1,0 +1,56 @@
+/**
+ * A computation that can pause: it yields between kernel calls, each of which takes a few milliseconds at most. Whoever
+ * drives it decides what happens there: nothing, a turn of the event loop, or the end.
+ */
+export type Steps<T> = Generator<void, T, void>;
+
+/** How long the event loop may have to wait for its turn, with room for one more step: the promise is 20 ms. */
+const SLICE_MS = 10;
+
+/** Runs to the end in one go. */
+export function runSync<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/**
+ * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw:
+ * the computation then releases what it holds and ends.
+ */
+export async function runSteps<T>(steps: Steps<T>, look: () => void): Promise<T> {
+  try {
+    let sliceEnd = performance.now() + SLICE_MS;
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      if (performance.now() < sliceEnd) continue;
+      await turn();
+      look();
+      sliceEnd = performance.now() + SLICE_MS;
+    }
+  } finally {
+    // Lets the computation release its scopes when it is left early.
+    steps.return(undefined as T);
+  }
+}
+
+/** One turn of the event loop: timers, I/O and signals get through. */
+export const turn: () => Promise<void> = makeTurn();
+
+function makeTurn(): () => Promise<void> {
+  if (typeof setImmediate === 'function') return () => new Promise((resolve) => setImmediate(resolve));
+  // setTimeout is clamped to 4 ms in browsers; a message is not.
+  if (typeof MessageChannel === 'function') {
+    const { port1, port2 } = new MessageChannel();
+    const waiting: (() => void)[] = [];
+    port1.onmessage = () => waiting.shift()?.();
+    return () =>
+      new Promise((resolve) => {
+        waiting.push(resolve);
+        port2.postMessage(0);
+      });
+  }
+  return () => new Promise((resolve) => setTimeout(resolve, 0));
+}
