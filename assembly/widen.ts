@@ -1,0 +1,38 @@
+/** Exact conversions of stored 16-bit weights to float32, four lanes at a time. */
+
+/** Four bfloat16 values: the upper halves of the float32 values. */
+// @ts-ignore: decorator
+@inline
+export function bf16x4(ptr: usize): v128 {
+  return i32x4.shl(v128.load16x4_u(ptr), 16);
+}
+
+/**
+ * Four float16 values. Sign-extended and moved up by 13, exponent and mantissa are in float32's places with the
+ * exponent 112 too small; multiplying by 2^112 corrects that exactly, subnormals included. An exponent of all ones
+ * (infinity, NaN) has to become all ones again.
+ */
+// @ts-ignore: decorator
+@inline
+export function f16x4(ptr: usize): v128 {
+  const bits = v128.and(i32x4.shl(v128.load16x4_s(ptr), 13), i32x4.splat(0x8fffe000));
+  const special = i32x4.ge_s(v128.and(bits, i32x4.splat(0x0fffe000)), i32x4.splat(0x0f800000));
+  const value = f32x4.mul(bits, f32x4.splat(reinterpret<f32>(0x77800000)));
+  return v128.or(value, v128.and(special, i32x4.splat(0x7f800000)));
+}
+
+// @ts-ignore: decorator
+@inline
+export function bf16(ptr: usize): f32 {
+  return reinterpret<f32>(<u32>load<u16>(ptr) << 16);
+}
+
+// @ts-ignore: decorator
+@inline
+export function f16(ptr: usize): f32 {
+  const half = <u32>load<u16>(ptr);
+  const magnitude = (half & 0x7fff) << 13;
+  let value = reinterpret<u32>(reinterpret<f32>(magnitude) * reinterpret<f32>(0x77800000));
+  if (magnitude >= 0x0f800000) value |= 0x7f800000;
+  return reinterpret<f32>(value | ((half & 0x8000) << 16));
+}

@@ -1,0 +1,59 @@
+/** Every bound that a test compares against, with the reason for it. A comparison that fails prints what it compared. */
+
+const EPS = 2 ** -24; // half a unit in the last place of 1: the error of one float32 rounding
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
+/**
+ * A product of K terms against float64: |error| <= bound · Σ|a||b|. Each term is rounded once as a product, once per
+ * addition in its block of 128, and once per block: at most 1 + min(K, 128) + ceil(K/128) roundings, and the bias.
+ */
+export function productBound(K: number): number {
+  return (2 + Math.min(K, 128) + Math.ceil(K / 128)) * EPS;
+}
+
+/**
+ * The relative root mean square error of products of standard normal operands with float32 weights. Measured at
+ * K = 768, 1536, 3072: 2.2e-7 to 2.4e-7; PyTorch's is 2.6e-7 and one running sum at K = 3072 has 1.0e-6.
+ */
+export const PRODUCT_RMS = 3e-7;
+
+/** LayerNorm and RMSNorm are computed in float64 and rounded once: half an ulp, and the float64 errors beside it. */
+export const NORM_ULPS = 0.501;
+
+/** Activations are float64 with polynomials of relative error under 7e-11, a thousandth ulp, rounded once. */
+export const ACTIVATION_ULPS = 0.502;
+
+/** silu(gate)·up rounds twice: half an ulp each, the first scaled up to twice by the product's place in its binade. */
+export const SILU_MUL_ULPS = 1.51;
+
+/**
+ * Softmax: x − max is rounded (a relative error of |x − max|·2⁻²⁴ in the exponential, taken out by the test, which forms
+ * the same difference), the float32 exponential is off by 1 ulp, the quotient by half of one.
+ */
+export const SOFTMAX_ULPS = 1.6;
+
+/** The rotary table: float64 cos and sin rounded to float32 (the last digits of float64 leave a trifle). */
+export const ROPE_TABLE_ULPS = 0.501;
+
+/** The reference's float32 library calls may be off by one unit in the last place, ours are not: both sides together. */
+export const ROPE_GOLDEN_ULPS = 1.5;
+
+/** Rotation: two products and a sum, |error| <= 2·EPS·(|x·cos| + |y·sin|), and half an ulp more for the sum. */
+export const ROPE_EPS = 2 * EPS;
+
+/** −log softmax in float64, relative to the largest logit's size: additions of n <= 50000 terms and one exp and log. */
+export const CROSS_ENTROPY_RELATIVE = 1e-12;
+
+// ---- parity with the reference (smolvlm-golden/1) -------------------------------------------------------------------
+
+/** NMSE a tensor must hold against both its float64 and its float32 entry: five digits are right, far above chance. */
+export const PARITY_NMSE_F32 = 1e-10;
+/** Goldens whose reference itself ran in float16 (11 bits: (2⁻¹¹)² = 2.4e-7 for one rounding, some dozens of them). */
+export const PARITY_NMSE_F16 = 1e-5;
+/** The same in bfloat16 (8 bits: (2⁻⁸)² = 1.5e-5 for one rounding). */
+export const PARITY_NMSE_BF16 = 1e-3;
+/** Strict: our error against float64 over PyTorch's own float32 error. The aim is 1; two leaves room for chance. */
+export const PARITY_STRICT_RATIO = 2;
+/** A float64 gap of the two best logits below which a greedy mismatch is a tie: float32 cannot tell them apart. */
+export const TIE_GAP = 1e-5;
