@@ -35,9 +35,10 @@ function install() {
   const stamp = join(root, 'node_modules', '.installed');
   const want = hash([lock]);
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === want) return;
-  say('installing development dependencies (npm ci)');
+  say('installing development dependencies (npm install)');
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  run(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts']);
+  // Not `npm ci`: it refuses a lockfile when a registry's mirror lacks other platforms' optional packages.
+  run(npm, ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts']);
   writeFileSync(stamp, want);
 }
 
@@ -63,6 +64,18 @@ function embed() {
     '',
   ].join('\n');
   writeFileSync(join(root, 'src/runtime/kernels.generated.ts'), text);
+}
+
+/** Outputs of deleted sources would still be run as tests. */
+function removeStale() {
+  for (const folder of ['src', 'test', 'bench']) {
+    const output = join(root, 'build', folder);
+    if (!existsSync(output)) continue;
+    for (const name of readdirSync(output, { recursive: true })) {
+      const source = String(name).replace(/\.(d\.ts|js|js\.map)$/, '.ts');
+      if (source !== name && !existsSync(join(root, folder, source))) rmSync(join(output, String(name)));
+    }
+  }
 }
 
 function hash(paths) {

@@ -1,11 +1,10 @@
-import { ConfigError } from '../errors.js';
 import type { Activation } from '../runtime/ops.js';
+import type { HiddenAct } from './config.js';
 
-/** The reference's activation names (transformers' ACT2FN) and the kernels that compute them. */
-const ACTIVATIONS: Readonly<Record<string, Activation>> = {
+/** The kernel of each activation that a config may name (transformers' ACT2FN). */
+export const ACTIVATION_KERNELS: Readonly<Record<HiddenAct, Activation>> = {
   gelu: 'gelu_erf',
   gelu_pytorch_tanh: 'gelu_tanh',
-  // The same formula written out: the two differ from gelu_pytorch_tanh by rounding only.
   gelu_new: 'gelu_tanh',
   gelu_fast: 'gelu_tanh',
   quick_gelu: 'gelu_quick',
@@ -14,11 +13,3 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   silu: 'silu',
   swish: 'silu',
 };
-
-/** @throws ConfigError for a name that no kernel computes. */
-export function activationKernel(hidden_act: string, where: string): Activation {
-  const kernel = Object.hasOwn(ACTIVATIONS, hidden_act) ? ACTIVATIONS[hidden_act] : undefined;
-  if (kernel) return kernel;
-  const expected = `one of ${Object.keys(ACTIVATIONS).join(', ')}`;
-  throw new ConfigError({ what: 'activation not implemented', where, expected, got: hidden_act });
-}

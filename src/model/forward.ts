@@ -2,12 +2,12 @@ import { InputError } from '../errors.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import { KVCache } from './cache.js';
+import type { PositionDtype } from './config.js';
 import { connector } from './connector.js';
 import { tokenEmbeddings } from './embeddings.js';
 import { type KeptImages, keepImages } from './images.js';
 import { mergeImages } from './merger.js';
 import type { Model } from './model.js';
-import type { PositionDtype } from './position-ids.js';
 import { imageTap, rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
@@ -101,9 +101,9 @@ export function* imageStates(
     const mark = ops.engine.activations.mark();
     const count = Math.min(group, total - first);
     const encoded = yield* encodeGroup(model, kept, first, count, position_dtype, taps);
-    ops.engine.f32(states.pointer + 4 * first * seqLen * width, encoded.size).set(
-      ops.engine.f32(encoded.pointer, encoded.size),
-    );
+    ops.engine
+      .f32(states.pointer + 4 * first * seqLen * width, encoded.size)
+      .set(ops.engine.f32(encoded.pointer, encoded.size));
     ops.engine.activations.release(mark);
   }
   return { states, seqLen };
@@ -159,7 +159,12 @@ function checkInputs(inputs: ForwardInputs): void {
     if (!tensor || tensor instanceof KVCache) continue;
     const size = tensor.dims.reduce((product: number, n: number) => product * n, 1);
     if (tensor.data.length !== size) {
-      refuse('values and shape do not fit', name, `${size} values for [${tensor.dims}]`, `${tensor.data.length}`);
+      refuse(
+        'values and shape do not fit',
+        name,
+        `${size} values for [${tensor.dims}]`,
+        `${tensor.data.length}`,
+      );
     }
   }
 }

@@ -49,7 +49,9 @@ export function* head({ ops, weights }: Model, hidden: Tensor, tokens: readonly 
   const width = hidden.columns;
   const rows = engine.tensor(tokens.length, width);
   for (const [i, token] of tokens.entries()) {
-    engine.f32(rows.pointer + 4 * i * width, width).set(engine.f32(hidden.pointer + 4 * token * width, width));
+    engine
+      .f32(rows.pointer + 4 * i * width, width)
+      .set(engine.f32(hidden.pointer + 4 * token * width, width));
   }
   return yield* ops.linear(rows, weights.lm_head);
 }
@@ -61,7 +63,11 @@ export function* head({ ops, weights }: Model, hidden: Tensor, tokens: readonly 
  * @param labels [B, S]
  * @throws InputError for a label outside the vocabulary, or a shape that does not fit
  */
-export function* causalLoss({ ops }: Model, scores: HostTensor<Float32Array>, labels: HostTensor): Steps<number> {
+export function* causalLoss(
+  { ops }: Model,
+  scores: HostTensor<Float32Array>,
+  labels: HostTensor,
+): Steps<number> {
   const [batch, sequence, vocabulary] = scores.dims;
   if (String(labels.dims) !== String([batch, sequence])) {
     throw new InputError({

@@ -1,7 +1,5 @@
 import { InputError } from '../errors.js';
-
-/** The dtype in which the reference computes the fractional coordinates: that of its pixel_values. */
-export type PositionDtype = 'float32' | 'float16' | 'bfloat16';
+import type { PositionDtype } from './config.js';
 
 /**
  * Position ids of the patches of one image whose valid part is h × w patches (SmolVLMVisionEmbeddings.forward): the

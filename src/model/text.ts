@@ -1,7 +1,7 @@
 import type { Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
-import { activationKernel } from './activations.js';
+import { ACTIVATION_KERNELS } from './activations.js';
 import type { KVCache } from './cache.js';
 import type { SmolVLMTextConfig } from './config.js';
 import type { StageTap } from './taps.js';
@@ -104,7 +104,7 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
   tap?.(`${path}.post_attention_layernorm`, x);
   const gate = yield* ops.linear(x, weights.gate_proj.weight, weights.gate_proj.bias);
   tap?.(`${path}.mlp.gate_proj`, gate);
-  yield* ops.activation(activationKernel(config.hidden_act, 'text_config.hidden_act'), gate);
+  yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
   tap?.(`${path}.mlp.act_fn`, gate);
   const up = yield* ops.linear(x, weights.up_proj.weight, weights.up_proj.bias);
   tap?.(`${path}.mlp.up_proj`, up);

@@ -35,7 +35,13 @@ export interface TokenInputs {
 }
 
 /** @throws InputError when a mask's or the positions' shape does not fit the tokens. */
-export function packTokens({ batch, sequence, past, attention_mask, position_ids }: TokenInputs): PackedTokens {
+export function packTokens({
+  batch,
+  sequence,
+  past,
+  attention_mask,
+  position_ids,
+}: TokenInputs): PackedTokens {
   const masked = maskReader(batch, sequence, past, attention_mask);
   const position = positionReader(batch, sequence, past, position_ids);
   const rows: TokenRow[] = [];
@@ -60,7 +66,8 @@ export function packTokens({ batch, sequence, past, attention_mask, position_ids
 function maskReader(batch: number, sequence: number, past: number, mask?: HostTensor) {
   if (!mask) return () => false;
   const [rows, columns] = mask.dims;
-  const fits = mask.dims.length === 2 && rows === batch && (columns === past + sequence || columns === sequence);
+  const fits =
+    mask.dims.length === 2 && rows === batch && (columns === past + sequence || columns === sequence);
   if (!fits) {
     throw new InputError({
       what: 'shape does not fit the tokens',

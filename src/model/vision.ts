@@ -2,10 +2,10 @@ import type { Engine } from '../runtime/engine.js';
 import { type Ops, PAGE_KEYS, pageBytes } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { activationKernel } from './activations.js';
-import type { SmolVLMVisionConfig } from './config.js';
+import { ACTIVATION_KERNELS } from './activations.js';
+import type { PositionDtype, SmolVLMVisionConfig } from './config.js';
 import type { KeptImages } from './images.js';
-import { type PositionDtype, visionPositionIds } from './position-ids.js';
+import { visionPositionIds } from './position-ids.js';
 import type { StageTap } from './taps.js';
 import type { VisionLayerWeights, VisionWeights } from './weights.js';
 
@@ -55,7 +55,7 @@ function* embeddings(
 ): Steps<Tensor> {
   const { engine } = ops;
   const { channels, height, width } = images;
-  const { patch_size, image_size } = config;
+  const { patch_size, num_patches_per_side } = config;
   const rows = Math.floor(height / patch_size);
   const columns = Math.floor(width / patch_size);
   const patches = rows * columns;
@@ -69,9 +69,8 @@ function* embeddings(
     const target = inputs.slice(i * patches, patches);
     engine.kernels.f32_patchify(target.pointer, pixels.pointer, channels, height, width, patch_size);
     engine.activations.release(mark);
-    const side = Math.floor(image_size / patch_size);
     const mask = images.patchMasks[first + i];
-    positions.set(visionPositionIds(mask, rows, columns, side, positionDtype), i * patches);
+    positions.set(visionPositionIds(mask, rows, columns, num_patches_per_side, positionDtype), i * patches);
     yield;
   }
   const { weight, bias } = weights.patch_embedding;
@@ -104,7 +103,7 @@ function* encoderLayer(
   tap?.(`${path}.layer_norm2`, x);
   x = yield* ops.linear(x, fc1.weight, fc1.bias);
   tap?.(`${path}.mlp.fc1`, x);
-  yield* ops.activation(activationKernel(config.hidden_act, 'vision_config.hidden_act'), x);
+  yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], x);
   tap?.(`${path}.mlp.activation_fn`, x);
   x = yield* ops.linear(x, fc2.weight, fc2.bias);
   tap?.(`${path}.mlp.fc2`, x);

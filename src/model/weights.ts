@@ -106,6 +106,8 @@ export function modelWeights(weights: ReadonlyMap<string, Weight>, config: SmolV
       }),
       norm: get(`${text}.norm.weight`),
     },
-    lm_head: config.tie_word_embeddings ? get(`${text}.embed_tokens.weight`) : get('lm_head.weight'),
+    lm_head: config.text_config.tie_word_embeddings
+      ? get(`${text}.embed_tokens.weight`)
+      : get('lm_head.weight'),
   };
 }

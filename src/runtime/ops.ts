@@ -1,7 +1,7 @@
 import type { Engine } from './engine.js';
 import type { Gemm } from './kernels.js';
 import type { Steps } from './steps.js';
-import { Tensor } from './tensor.js';
+import type { Tensor } from './tensor.js';
 import type { Weight } from './weight.js';
 
 /** Multiply-adds in one kernel call at most: 5 to 10 ms, so that a run can pause between calls. */

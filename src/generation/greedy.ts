@@ -1,0 +1,153 @@
+import { InputError } from '../errors.js';
+import type { KVCache } from '../model/cache.js';
+import { type ForwardInputs, forward, newCache } from '../model/forward.js';
+import { head } from '../model/head.js';
+import type { Model } from '../model/model.js';
+import type { Steps } from '../runtime/steps.js';
+import type { HostTensor } from '../runtime/tensor.js';
+
+/** Inputs of a generation: what the processor makes. Pads, as attention_mask has them, may be on either side. */
+export type GenerateInputs = Omit<ForwardInputs, 'past_key_values' | 'position_ids'>;
+
+export interface GreedyOptions {
+  /** Tokens to generate at most. */
+  max_new_tokens: number;
+  /** Ids that end a row. Empty: none does. */
+  eos_token_id: readonly number[];
+  /** What a row that has ended is filled up with. */
+  pad_token_id: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Greedy decoding (the reference's `generate` with do_sample false): the prompt in one pass, then a token a pass over the
+ * KV cache. Ties go to the lowest id. Yields one id for each row per step, `pad_token_id` for rows that have ended, and
+ * stops when all have.
+ * @throws InputError for an empty row, or a prompt that leaves the context no room
+ */
+export async function* greedy(
+  model: Model,
+  inputs: GenerateInputs,
+  options: GreedyOptions,
+): AsyncGenerator<Int32Array, void, void> {
+  const { engine } = model.ops;
+  const [batch, sequence] = (inputs.input_ids ?? inputs.inputs_embeds)?.dims ?? [];
+  if (batch === undefined) {
+    const expected = 'one of the two';
+    throw new InputError({
+      what: 'no tokens given',
+      where: 'input_ids, inputs_embeds',
+      expected,
+      got: 'neither',
+    });
+  }
+  const lengths = rowLengths(inputs.attention_mask, batch, sequence);
+  checkContext(model, lengths);
+  const state = new GreedyState(batch, options);
+  const cache = newCache(model, batch);
+  try {
+    const position_ids = promptPositions(inputs.attention_mask, batch, sequence);
+    let step: ForwardInputs = { ...inputs, position_ids, past_key_values: cache };
+    for (let made = 0; made < options.max_new_tokens; made++) {
+      const ids = await engine.run(() => nextTokens(model, step), options.signal);
+      yield state.accept(ids);
+      if (state.ended) return;
+      step = state.step(cache, lengths, made);
+    }
+  } finally {
+    cache.dispose();
+  }
+}
+
+/** One forward pass and, for each row, the id with the best score at its last token (−1 where it has none). */
+function* nextTokens(model: Model, inputs: ForwardInputs): Steps<Int32Array> {
+  const { engine } = model.ops;
+  const { hidden, tokens } = yield* forward(model, inputs);
+  const rows = Array.from(tokens.rows.keys()).filter((row) => tokens.rows[row].count > 0);
+  const last = rows.map((row) => tokens.rows[row].start + tokens.rows[row].count - 1);
+  const scores = yield* head(model, hidden, last);
+  const ids = new Int32Array(tokens.batch).fill(-1);
+  for (const [i, row] of rows.entries()) {
+    ids[row] = engine.kernels.f32_argmax(scores.pointer + 4 * i * scores.columns, scores.columns);
+    if (ids[row] < 0) {
+      const where = `row ${row}`;
+      throw new InputError({ what: 'the scores hold NaN', where, expected: 'finite inputs and weights' });
+    }
+  }
+  return ids;
+}
+
+/** Which rows still run, and the inputs of their next pass. */
+class GreedyState {
+  #running: boolean[];
+  #options: GreedyOptions;
+  #ids: Int32Array;
+
+  constructor(batch: number, options: GreedyOptions) {
+    this.#running = new Array(batch).fill(true);
+    this.#options = options;
+    this.#ids = new Int32Array(batch);
+  }
+
+  get ended(): boolean {
+    return !this.#running.includes(true);
+  }
+
+  /** The ids of this step as they are given out; rows that make an eos end with it. */
+  accept(ids: Int32Array): Int32Array {
+    this.#ids = ids.map((id, row) => (this.#running[row] ? id : this.#options.pad_token_id));
+    this.#running = this.#running.map((on, row) => on && !this.#options.eos_token_id.includes(ids[row]));
+    return this.#ids.slice();
+  }
+
+  /** The next pass: one token a row. Rows that have ended take no part: to the model they are pads. */
+  step(past_key_values: KVCache, lengths: number[], made: number): ForwardInputs {
+    const dims = [this.#running.length, 1];
+    return {
+      input_ids: { dims, data: this.#ids.map((id, row) => (this.#running[row] ? id : 0)) },
+      attention_mask: { dims, data: Uint8Array.from(this.#running, Number) },
+      position_ids: { dims, data: Int32Array.from(lengths, (length) => length + made) },
+      past_key_values,
+    };
+  }
+}
+
+function rowLengths(mask: HostTensor | undefined, batch: number, sequence: number): number[] {
+  return Array.from({ length: batch }, (_, row) => {
+    if (!mask) return sequence;
+    let length = 0;
+    for (let i = 0; i < sequence; i++) if (Number(mask.data[row * sequence + i])) length++;
+    return length;
+  });
+}
+
+/** As the reference derives them: the count of tokens before, pads not counted. */
+function promptPositions(mask: HostTensor | undefined, batch: number, sequence: number) {
+  const data = new Int32Array(batch * sequence);
+  for (let row = 0; row < batch; row++) {
+    let count = 0;
+    for (let i = row * sequence; i < (row + 1) * sequence; i++) {
+      data[i] = count;
+      if (!mask || Number(mask.data[i])) count++;
+    }
+  }
+  return { dims: [batch, sequence], data };
+}
+
+function checkContext({ config }: Model, lengths: number[]): void {
+  const context = config.text_config.max_position_embeddings;
+  for (const [row, length] of lengths.entries()) {
+    if (length === 0) {
+      const expected = 'at least one token';
+      throw new InputError({ what: 'empty prompt', where: `input_ids, row ${row}`, expected, got: '0' });
+    }
+    if (length >= context) {
+      throw new InputError({
+        what: 'the prompt is longer than the context',
+        where: `input_ids, row ${row}`,
+        expected: `fewer than ${context} tokens (max_position_embeddings)`,
+        got: `${length} tokens`,
+      });
+    }
+  }
+}
