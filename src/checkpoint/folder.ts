@@ -1,6 +1,6 @@
 import { CheckpointError } from '../errors.js';
 import { openShards, type Shards } from './shards.js';
-import { type ByteSource, missingFile } from './source.js';
+import { type ByteSource, missingFile, readAll } from './source.js';
 import { type FolderFiles, mapFiles, type NamedFiles, pathFiles, urlFiles } from './storage.js';
 
 export type { NamedFiles } from './storage.js';
@@ -61,7 +61,7 @@ export class CheckpointFolder {
   async bytes(file: string): Promise<Uint8Array<ArrayBuffer>> {
     const source = await this.#source(file);
     try {
-      return await readAll(source, this.#signal);
+      return await readAll(source, MAX_TEXT_BYTES, this.#signal);
     } finally {
       await source.close();
     }
@@ -96,12 +96,14 @@ export class CheckpointFolder {
    * @throws CheckpointError for missing or malformed files, and an index that does not fit its shards.
    */
   weights(): Promise<Shards> {
-    this.#shards ??= openShards((file) => this.#files.open(file, this.#signal), this.name, this.#signal).catch(
-      (error) => {
-        this.#shards = undefined;
-        throw error;
-      },
-    );
+    this.#shards ??= openShards(
+      (file) => this.#files.open(file, this.#signal),
+      this.name,
+      this.#signal,
+    ).catch((error) => {
+      this.#shards = undefined;
+      throw error;
+    });
     return this.#shards;
   }
 
@@ -116,33 +118,4 @@ export class CheckpointFolder {
     if (source) return source;
     throw missingFile(this.#files.describe(file));
   }
-}
-
-async function readAll(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-  if (source.size !== null) {
-    checkTextSize(source.name, source.size);
-    const bytes = new Uint8Array(source.size);
-    await source.read(0, bytes, signal);
-    return bytes;
-  }
-  let bytes = new Uint8Array(1 << 16);
-  for (let length = 0; ; ) {
-    const got = (await source.readUpTo?.(length, bytes.subarray(length), signal)) ?? 0;
-    length += got;
-    if (length < bytes.length) return bytes.slice(0, length);
-    checkTextSize(source.name, 2 * length);
-    const larger = new Uint8Array(2 * length);
-    larger.set(bytes);
-    bytes = larger;
-  }
-}
-
-function checkTextSize(name: string, size: number): void {
-  if (size <= MAX_TEXT_BYTES) return;
-  throw new CheckpointError({
-    what: 'the file is too long',
-    where: name,
-    expected: `at most ${MAX_TEXT_BYTES} bytes`,
-    got: `${size}`,
-  });
 }

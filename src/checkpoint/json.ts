@@ -82,7 +82,8 @@ class Parser {
       this.#blank();
       const start = this.#at;
       const name = this.#string();
-      if (object.has(name)) throw new JsonError('name given twice', start, 'each name once', `"${name}" again`);
+      if (object.has(name))
+        throw new JsonError('name given twice', start, 'each name once', `"${name}" again`);
       this.#blank();
       if (this.#text[this.#at++] !== ':') this.#fail('JSON is malformed', "':'", this.#at - 1);
       object.set(name, this.#value(depth + 1));

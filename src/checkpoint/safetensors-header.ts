@@ -70,7 +70,8 @@ function parseObject(file: string, bytes: Uint8Array): Map<string, StrictJson> {
 function readMetadata(file: string, value: StrictJson | undefined): Map<string, string> {
   if (value === undefined || value === null) return new Map();
   const valid = value instanceof Map && [...value.values()].every((entry) => typeof entry === 'string');
-  if (!valid) throw headerError(`${file}, __metadata__`, 'metadata is no map of strings', 'strings', show(value));
+  if (!valid)
+    throw headerError(`${file}, __metadata__`, 'metadata is no map of strings', 'strings', show(value));
   return value as Map<string, string>;
 }
 
@@ -90,7 +91,8 @@ function readTensorInfo(file: string, name: string, value: StrictJson, dataStart
     throw headerError(where, 'data_offsets is no pair', 'two offsets', show(value.get('data_offsets')));
   }
   const [begin, end] = offsets;
-  if (begin > end) throw headerError(where, 'data_offsets run backwards', 'begin <= end', `${begin} > ${end}`);
+  if (begin > end)
+    throw headerError(where, 'data_offsets run backwards', 'begin <= end', `${begin} > ${end}`);
   const bytes = countBytes(where, dtype, shape);
   if (end - begin !== bytes) {
     const expected = `${bytes} bytes for ${dtype} [${shape.join(', ')}]`;

@@ -141,7 +141,11 @@ async function readHeaderLength(source: ByteSource, signal?: AbortSignal): Promi
   });
 }
 
-async function readHeaderBytes(source: ByteSource, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+async function readHeaderBytes(
+  source: ByteSource,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   if (source.size !== null) {
     const bytes = allocateBytes(length, `${source.name}, header`);
     await source.read(8, bytes, signal);
@@ -165,6 +169,12 @@ function allocateBytes(bytes: number, where: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);
   } catch (cause) {
-    throw new MemoryError({ what: 'not enough memory', where, expected: `${bytes} bytes`, got: 'none', cause });
+    throw new MemoryError({
+      what: 'not enough memory',
+      where,
+      expected: `${bytes} bytes`,
+      got: 'none',
+      cause,
+    });
   }
 }

@@ -2,7 +2,7 @@ import { CheckpointError } from '../errors.js';
 import { JsonError, parseStrictJson } from './json.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors.js';
 import type { TensorInfo } from './safetensors-header.js';
-import { type ByteSource, missingFile } from './source.js';
+import { type ByteSource, missingFile, readAll } from './source.js';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -42,7 +42,8 @@ export async function openShards(open: Open, folder: string, signal?: AbortSigna
   const placed = await readIndex(index, signal);
   const files: SafetensorsFile[] = [];
   try {
-    for (const name of [...new Set(placed.values())].sort()) files.push(await openShard(open, name, index.name, signal));
+    for (const name of [...new Set(placed.values())].sort())
+      files.push(await openShard(open, name, index.name, signal));
     const shards = collect(files);
     checkIndex(index.name, placed, files);
     return shards;
@@ -52,7 +53,12 @@ export async function openShards(open: Open, folder: string, signal?: AbortSigna
   }
 }
 
-async function openShard(open: Open, name: string, index: string, signal?: AbortSignal): Promise<SafetensorsFile> {
+async function openShard(
+  open: Open,
+  name: string,
+  index: string,
+  signal?: AbortSignal,
+): Promise<SafetensorsFile> {
   const source = await open(name);
   if (!source) throw missingFile(`shard ${name}, named by ${index}`);
   const file = await openSafetensors(source, signal);
@@ -68,12 +74,22 @@ async function readIndex(source: ByteSource, signal?: AbortSignal): Promise<Map<
     const value = parseStrictJson(await readText(source, signal));
     const map = value instanceof Map ? value.get('weight_map') : undefined;
     if (!(map instanceof Map) || map.size === 0) {
-      throw indexError(where, 'the index has no weight_map', 'an object with tensors and their files', 'none');
+      throw indexError(
+        where,
+        'the index has no weight_map',
+        'an object with tensors and their files',
+        'none',
+      );
     }
     for (const [tensor, shard] of map) {
       if (typeof shard === 'string' && /^[^/\\:\0]+\.safetensors$/.test(shard)) continue;
       const got = typeof shard === 'string' ? JSON.stringify(shard) : 'no string';
-      throw indexError(`${where}, tensor ${tensor}`, 'no file name of a shard', 'a .safetensors file beside it', got);
+      throw indexError(
+        `${where}, tensor ${tensor}`,
+        'no file name of a shard',
+        'a .safetensors file beside it',
+        got,
+      );
     }
     return map as Map<string, string>;
   } catch (error) {
@@ -86,13 +102,7 @@ async function readIndex(source: ByteSource, signal?: AbortSignal): Promise<Map<
 }
 
 async function readText(source: ByteSource, signal?: AbortSignal): Promise<string> {
-  const size = source.size ?? MAX_INDEX_BYTES;
-  if (size > MAX_INDEX_BYTES) {
-    throw indexError(source.name, 'the index is too long', `at most ${MAX_INDEX_BYTES} bytes`, `${size}`);
-  }
-  let bytes = new Uint8Array(size);
-  if (source.size !== null) await source.read(0, bytes, signal);
-  else bytes = bytes.subarray(0, (await source.readUpTo?.(0, bytes, signal)) ?? 0);
+  const bytes = await readAll(source, MAX_INDEX_BYTES, signal);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
@@ -127,7 +137,12 @@ function checkIndex(index: string, placed: Map<string, string>, files: readonly 
     if (file?.tensors.has(tensor)) continue;
     const holder = files.find((other) => other.tensors.has(tensor));
     const got = holder ? `it lies in ${holder.name}` : 'no shard has it';
-    throw indexError(`${index}, tensor ${tensor}`, 'the index does not fit its shards', `it in ${shard}`, got);
+    throw indexError(
+      `${index}, tensor ${tensor}`,
+      'the index does not fit its shards',
+      `it in ${shard}`,
+      got,
+    );
   }
 }
 

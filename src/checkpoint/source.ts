@@ -107,6 +107,39 @@ export function bytesSource(data: ArrayBufferLike | Uint8Array, name = 'buffer')
   };
 }
 
+/** All bytes of a source. @throws CheckpointError if there are more than `limit`. */
+export async function readAll(
+  source: ByteSource,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (source.size !== null) {
+    checkLength(source.name, source.size, limit);
+    const bytes = new Uint8Array(source.size);
+    await source.read(0, bytes, signal);
+    return bytes;
+  }
+  let bytes = new Uint8Array(1 << 16);
+  for (let length = 0; ; ) {
+    length += (await source.readUpTo?.(length, bytes.subarray(length), signal)) ?? 0;
+    if (length < bytes.length) return bytes.slice(0, length);
+    checkLength(source.name, 2 * length, limit);
+    const larger = new Uint8Array(2 * length);
+    larger.set(bytes);
+    bytes = larger;
+  }
+}
+
+function checkLength(name: string, bytes: number, limit: number): void {
+  if (bytes <= limit) return;
+  throw new CheckpointError({
+    what: 'the file is too long',
+    where: name,
+    expected: `at most ${limit} bytes`,
+    got: `${bytes}`,
+  });
+}
+
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);
 }
@@ -121,7 +154,13 @@ export function shortRead(name: string, offset: number, expected: number, got: n
 }
 
 export function missingFile(name: string, cause?: unknown): CheckpointError {
-  return new CheckpointError({ what: 'file missing', where: name, expected: 'a file', got: 'nothing', cause });
+  return new CheckpointError({
+    what: 'file missing',
+    where: name,
+    expected: 'a file',
+    got: 'nothing',
+    cause,
+  });
 }
 
 export function unreadable(name: string, offset: number, cause: unknown): CheckpointError {

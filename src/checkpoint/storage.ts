@@ -14,9 +14,7 @@ export interface FolderFiles {
 }
 
 /** Files by name, as a browser's file picker or an archive gives them. A string is the text of a file. */
-export type NamedFiles =
-  | Readonly<Record<string, FileContent>>
-  | ReadonlyMap<string, FileContent>;
+export type NamedFiles = Readonly<Record<string, FileContent>> | ReadonlyMap<string, FileContent>;
 
 export type FileContent = Uint8Array | ArrayBuffer | Blob | string;
 
