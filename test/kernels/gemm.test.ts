@@ -26,15 +26,31 @@ function run(c: Case, seed: number, a = normals(c.M * (c.lda ?? c.K), seed)) {
   const out = area(M * ldc);
   out.f32.set(present);
   GEMM[c.dtype](
-    out.ptr, floats(a).ptr, panels(c.dtype, w, N, K, c.panelK).ptr, c.bias ? floats(bias).ptr : 0,
-    M, N, K, c.panelK ?? K, lda, ldc, c.accumulate ? 1 : 0,
+    out.ptr,
+    floats(a).ptr,
+    panels(c.dtype, w, N, K, c.panelK).ptr,
+    c.bias ? floats(bias).ptr : 0,
+    M,
+    N,
+    K,
+    c.panelK ?? K,
+    lda,
+    ldc,
+    c.accumulate ? 1 : 0,
   );
   const label = JSON.stringify(c);
   checkGuards(label);
   for (let i = 0; i < out.f32.length; i++) {
-    if (i % ldc >= N) assert.is(out.f32[i], present[i], `${label}: column ${i % ldc} of row ${Math.floor(i / ldc)}`);
+    if (i % ldc >= N)
+      assert.is(out.f32[i], present[i], `${label}: column ${i % ldc} of row ${Math.floor(i / ldc)}`);
   }
-  return { out: out.f32.slice(), a, w, bias: c.bias ? bias : undefined, present: c.accumulate ? present : undefined };
+  return {
+    out: out.f32.slice(),
+    a,
+    w,
+    bias: c.bias ? bias : undefined,
+    present: c.accumulate ? present : undefined,
+  };
 }
 
 interface Worst {
@@ -85,7 +101,14 @@ for (const dtype of DTYPES) {
     const cases: Case[] = [];
     for (const M of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13]) {
       for (const N of [1, 2, 7, 8, 9, 15, 16, 17, 20, 23, 24, 27]) {
-        cases.push({ dtype, M, N, K: 19, bias: (M + N) % 2 === 0, accumulate: (M + N) % 2 === 1 && N % 3 === 0 });
+        cases.push({
+          dtype,
+          M,
+          N,
+          K: 19,
+          bias: (M + N) % 2 === 0,
+          accumulate: (M + N) % 2 === 1 && N % 3 === 0,
+        });
       }
     }
     sweep(cases);
@@ -94,7 +117,8 @@ for (const dtype of DTYPES) {
   test(`${dtype} weights: k below, at, above and a multiple of the block of 128`, () => {
     const cases: Case[] = [];
     for (const K of [1, 2, 3, 4, 5, 7, 8, 16, 127, 128, 129, 131, 255, 256, 257, 384]) {
-      for (const M of [1, 3, 9]) cases.push({ dtype, M, N: 21, K, bias: K % 2 === 0, accumulate: K % 4 === 1 });
+      for (const M of [1, 3, 9])
+        cases.push({ dtype, M, N: 21, K, bias: K % 2 === 0, accumulate: K % 4 === 1 });
     }
     sweep(cases);
   });
@@ -110,7 +134,11 @@ for (const dtype of DTYPES) {
   });
 
   test(`${dtype} weights: a row has the same bits whatever rows are computed beside it`, () => {
-    for (const [N, K] of [[29, 300], [64, 128], [7, 77]] as const) {
+    for (const [N, K] of [
+      [29, 300],
+      [64, 128],
+      [7, 77],
+    ] as const) {
       const M = 127;
       const c = { dtype, M, N, K, bias: true };
       const all = run(c, 7);
@@ -182,13 +210,29 @@ test('infinities and NaN in a row stay in that row, in weights in that column', 
       values[3 * K + 5] = Number.NaN;
       values[16 * K + 130] = Number.NEGATIVE_INFINITY;
       const out = area(M * N);
-      GEMM[dtype](out.ptr, floats(a).ptr, panels(dtype, stored(dtype, values), N, K).ptr, 0, M, N, K, K, K, N, 0);
+      GEMM[dtype](
+        out.ptr,
+        floats(a).ptr,
+        panels(dtype, stored(dtype, values), N, K).ptr,
+        0,
+        M,
+        N,
+        K,
+        K,
+        K,
+        N,
+        0,
+      );
       for (let i = 0; i < M * N; i++) {
         const special = Math.floor(i / N) === M - 1;
         const want = special ? Number.POSITIVE_INFINITY : K;
         const expected = [want, Number.NaN, special ? Number.NEGATIVE_INFINITY : Number.NEGATIVE_INFINITY];
         const column = i % N;
-        assert.equal(out.f32[i], expected[column === 3 ? 1 : column === 16 ? 2 : 0], `${dtype}, M ${M}, element ${i}`);
+        assert.equal(
+          out.f32[i],
+          expected[column === 3 ? 1 : column === 16 ? 2 : 0],
+          `${dtype}, M ${M}, element ${i}`,
+        );
       }
     }
   }

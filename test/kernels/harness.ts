@@ -76,7 +76,8 @@ function guard(ptr: number): number {
 export function checkGuards(context = ''): void {
   for (const from of guards) {
     const words = new Uint32Array(memory.buffer, from, GUARD_BYTES / 4);
-    if (!words.every((word) => word === GUARD_WORD)) assert.unreachable(`guard zone at ${from} written: ${context}`);
+    if (!words.every((word) => word === GUARD_WORD))
+      assert.unreachable(`guard zone at ${from} written: ${context}`);
   }
 }
 
@@ -106,7 +107,8 @@ export function ulps(got: number, truth: number): number {
   if (Object.is(got, truth) || got === truth) return 0;
   if (Number.isNaN(got) && Number.isNaN(truth)) return 0;
   const rounded = Math.fround(truth);
-  if (!Number.isFinite(got) || !Number.isFinite(rounded)) return got === rounded ? 0 : Number.POSITIVE_INFINITY;
+  if (!Number.isFinite(got) || !Number.isFinite(rounded))
+    return got === rounded ? 0 : Number.POSITIVE_INFINITY;
   const exponent = Math.max(-126, Math.floor(Math.log2(Math.abs(truth) || 2 ** -149)));
   return Math.abs(got - truth) / 2 ** (exponent - 23);
 }

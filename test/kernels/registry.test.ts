@@ -1,0 +1,54 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Kernels } from '../../src/runtime/kernels.js';
+import { kernels } from './harness.js';
+
+/** How many arguments each kernel takes. The type makes the compiler ask for every entry of the registry. */
+const arity: Record<keyof Kernels, number> = {
+  f32_f32w_gemm: 11,
+  f32_bf16w_gemm: 11,
+  f32_f16w_gemm: 11,
+  panel8_pack_32: 5,
+  panel8_pack_16: 5,
+  f32_f32w_gather: 5,
+  f32_bf16w_gather: 5,
+  f32_f16w_gather: 5,
+  f32_bf16_unpack: 3,
+  f32_f16_unpack: 3,
+  f32_layer_norm: 7,
+  f32_rms_norm: 6,
+  f32_add: 4,
+  f32_mul: 4,
+  f32_gelu_tanh: 3,
+  f32_gelu_erf: 3,
+  f32_gelu_quick: 3,
+  f32_relu: 3,
+  f32_selu: 3,
+  f32_silu: 3,
+  f32_silu_mul: 4,
+  f32_kv_write: 9,
+  f32_attention: 11,
+  f32_softmax: 4,
+  f32_rope_inv_freq: 3,
+  f32_rope_table: 6,
+  f32_rope: 7,
+  f32_patchify: 6,
+  f32_pixel_shuffle: 5,
+  f32_all_zero: 2,
+  f32_argmax: 2,
+  f64_cross_entropy: 3,
+};
+
+test('the module exports the registry, with its numbers of arguments, and heap_base beside it', () => {
+  const exported = kernels as unknown as Record<string, (...args: number[]) => unknown>;
+  assert.equal(Object.keys(exported).sort(), [...Object.keys(arity), 'heap_base'].sort());
+  for (const [name, count] of Object.entries(arity)) assert.is(exported[name]!.length, count, name);
+});
+
+test('heap_base is 16-byte aligned and leaves the module less than 64 KB', () => {
+  const base = (kernels as unknown as { heap_base(): number }).heap_base();
+  assert.is(base % 16, 0);
+  assert.ok(base > 0 && base < 65536, String(base));
+});
+
+test.run();
