@@ -47,7 +47,7 @@ test('f32_relu: exact at every length; NaN stays NaN, −Infinity becomes 0', ()
     kernels.f32_relu(out.ptr, x.ptr, n);
     sameBits(
       out.f32,
-      values.map((v) => (v < 0 ? 0 : v)),
+      values.map((v) => Math.max(v, 0)),
       `n ${n}`,
     );
     kernels.f32_relu(x.ptr, x.ptr, n);

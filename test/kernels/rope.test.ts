@@ -104,7 +104,10 @@ test('rope: rotates halves within 2·eps·Σ|terms| of float64, every remainder 
       checkGuards(label);
       before.forEach((value, at) => {
         const [t, inRow] = [Math.floor(at / ld), at % ld];
-        if (inRow >= heads * dim) return assert.is(x.f32[at], value, `${label}: written beyond the heads`);
+        if (inRow >= heads * dim) {
+          assert.is(x.f32[at], value, `${label}: written beyond the heads`);
+          return;
+        }
         const i = inRow % dim;
         const other = i < dim / 2 ? -before[at + dim / 2]! : before[at - dim / 2]!;
         const [a, b] = [value * cos[t * dim + i]!, other * sin[t * dim + i]!];
