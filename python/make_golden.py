@@ -28,7 +28,6 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import torch
 import transformers
-from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.activations import ACT2FN
@@ -60,13 +59,18 @@ def load_model(folder, dtype):
     marker = Path(folder, "counter.json")
     if marker.exists():
         options = json.loads(marker.read_text())
-        model = cls._from_config(config, attn_implementation="eager", torch_dtype=dtype)
+        model = cls._from_config(config, attn_implementation="eager", dtype=dtype)
+        for parameter in model.parameters():  # a sub-config's own torch_dtype wins there; buffers (inv_freq) stay as they are
+            parameter.data = parameter.data.to(dtype)
         counter.fill(model, options["dtype"], options.get("seed", 0))
         return model.eval(), True
     model, info = cls.from_pretrained(folder, attn_implementation="eager", dtype=dtype, output_loading_info=True)
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:
             raise GoldenError(f"{folder}: {problem} {sorted(map(str, info[problem]))[:8]}")
+    other = {str(p.dtype) for p in model.parameters()} - {str(dtype)}
+    if other:
+        raise GoldenError(f"{folder}: parameters were loaded as {sorted(other)}, expected {dtype}")
     return model.eval(), False
 
 
@@ -243,29 +247,27 @@ def make_golden(folder, inputs_of, dtype=torch.float32, new_tokens=12, float64=T
     return {name: t.contiguous() for name, t in out.items()}, metadata, report
 
 
-def write_unaligned(tensors, path, metadata):
-    """A legal safetensors file whose tensors start at odd offsets: header length 3 modulo 8, masks of one byte first."""
+def write_golden(tensors, path, metadata, unaligned=False):
+    """A safetensors file whose bytes depend on nothing but the arguments; the library's own writer shuffles the metadata.
+
+    Largest elements first, so that every tensor is aligned; `unaligned` turns that round and gives the header an odd length,
+    which is as legal: tensors then start at odd offsets.
+    """
     kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL", torch.int32: "I32",
              torch.uint8: "U8", torch.float16: "F16", torch.bfloat16: "BF16"}  # fmt: skip
-    order = sorted(tensors, key=lambda name: tensors[name].element_size())
+    order = sorted(tensors, key=lambda name: tensors[name].element_size() * (1 if unaligned else -1))
     header, at = {"__metadata__": metadata}, 0
     for name in order:
         size = tensors[name].numel() * tensors[name].element_size()
         shape = list(tensors[name].shape)
         header[name] = {"dtype": kinds[tensors[name].dtype], "shape": shape, "data_offsets": [at, at + size]}
         at += size
-    text = json.dumps(header).encode()
-    text += b" " * ((3 - len(text)) % 8)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (((3 if unaligned else 0) - len(text)) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in order:
             file.write(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
-
-
-def write_golden(tensors, path, metadata, unaligned=False):
-    if unaligned:
-        return write_unaligned(tensors, path, metadata)
-    save_file(tensors, path, metadata)
 
 
 def main():

@@ -40,7 +40,7 @@ def config_of(case):
         "image_token_id": case["text"]["vocab_size"] - 3,
         "pad_token_id": 2,
         "scale_factor": case["scale_factor"],
-        "tie_word_embeddings": case["text"]["tie_word_embeddings"],
+        "tie_word_embeddings": case.get("top_level_tie", case["text"]["tie_word_embeddings"]),
         "torch_dtype": str(TORCH_DTYPES[stored]).removeprefix("torch."),
         "transformers_version": "4.56.2",
         "use_cache": True,

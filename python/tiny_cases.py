@@ -102,6 +102,8 @@ CASES = [
         "text": text(20, 2, 1, 10, 30, act="relu", vocab=110, attention_bias=True, mlp_bias=True),
         "scale_factor": 4,
         "dtype": "BF16",
+        "note": "the greedy run goes on after the pads, as generate does: a padded row's first token is read off its last pad, "
+                "whose query has position id 1 and sees the row's own keys",
         "case": {"rows": [{"images": 2, "text": 9}, {"images": 1, "text": 4}], "padding": "right", "labels": True,
                  "attention_mask_dtype": "int32"},
     },
@@ -134,7 +136,9 @@ CASES = [
     },
     {
         "name": "embeds-alone-images",
-        "covers": ["inputs_embeds without input_ids, with pictures: <image> found by its embedding", "tied lm_head"],
+        "covers": ["inputs_embeds without input_ids, with pictures: <image> found by its embedding",
+                   "tied lm_head by text_config alone, which is what the reference looks at"],
+        "top_level_tie": False,
         "vision": vision(20, 4, 24, GELU_TANH),
         "text": text(24, 2, 2, 12, 30, vocab=96, tie_word_embeddings=True),
         "scale_factor": 2,
@@ -148,6 +152,7 @@ CASES = [
         "vision": vision(20, 2, 28, GELU_TANH, side=7, patch=3, layer_norm_eps=1e-5),
         "text": text(24, 3, 1, 8, 36, vocab=113, rms_norm_eps=1e-6),
         "scale_factor": 2,
+        "note": "the greedy run derives position ids from the attention mask (all ones), not from inputs.position_ids",
         "case": {"rows": [{"images": 1, "text": 6}, {"images": 1, "text": 6}], "image_size": [12, 12], "attention_mask": False,
                  "position_ids": "offset", "cache_position": True},
     },
