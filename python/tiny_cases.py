@@ -44,7 +44,7 @@ GELU_TANH = "gelu_pytorch_tanh"
 CASES = [
     {
         "name": "one-image",
-        "covers": ["gelu_pytorch_tanh", "scale_factor 2", "3 KV groups", "two layers in each tower", "F32", "smolvlm"],
+        "covers": ["gelu_pytorch_tanh", "scale_factor 2", "3 heads over 1 KV head", "two layers in each tower", "F32", "smolvlm"],
         "vision": vision(24, 2, 40, GELU_TANH, layers=2),
         "text": text(36, 3, 1, 12, 52, layers=2),
         "scale_factor": 2,
@@ -53,7 +53,7 @@ CASES = [
     {
         "name": "batch-0123-images",
         "covers": ["0, 1, 2 and 3 images a row", "all-zero padding images", "partially masked images", "left padding", "gelu",
-                   "2 KV groups", "attention_bias", "vision head_dim 7", "text head_dim 6", "vocab not a multiple of 8"],
+                   "4 heads over 2 KV heads", "attention_bias", "vision head_dim 7", "text head_dim 6", "vocab not a multiple of 8"],
         "vision": vision(21, 3, 30, "gelu"),
         "text": text(22, 4, 2, 6, 38, vocab=101, theta=100000.0, attention_bias=True),
         "scale_factor": 2,
@@ -75,7 +75,7 @@ CASES = [
     },
     {
         "name": "scale3-gelu_new-f16-shards",
-        "covers": ["gelu_new", "scale_factor 3", "6 patches a side", "5 KV groups", "head_dim unlike hidden/heads", "F16 weights",
+        "covers": ["gelu_new", "scale_factor 3", "6 patches a side", "5 heads over 1 KV head", "head_dim unlike hidden/heads", "F16 weights",
                    "three shards", "rope_theta 100000", "partially masked images"],
         "vision": vision(18, 2, 26, "gelu_new", side=6, patch=3),
         "text": text(26, 5, 1, 10, 34, theta=100000.0, vocab=118),
@@ -109,7 +109,7 @@ CASES = [
     },
     {
         "name": "selu-embeds-with-ids",
-        "covers": ["selu", "inputs_embeds together with input_ids", "text hidden_act quick_gelu", "2 KV groups of 3"],
+        "covers": ["selu", "inputs_embeds together with input_ids", "text hidden_act quick_gelu", "6 heads over 2 KV heads"],
         "vision": vision(23, 1, 33, "selu"),
         "text": text(34, 6, 2, 6, 46, act="quick_gelu", vocab=107),
         "scale_factor": 2,
@@ -177,9 +177,9 @@ CASES = [
     {
         "name": "zero-slot-between-unaligned",
         "covers": ["an all-zero slot between two pictures", "masks of float32 and uint8", "tensors at odd offsets in the golden",
-                   "logits_to_keep"],
+                   "logits_to_keep", "10 heads over 5 KV heads, head_dim 4"],
         "vision": vision(20, 2, 26, GELU_TANH),
-        "text": text(24, 4, 1, 6, 30, vocab=103),
+        "text": text(24, 10, 5, 4, 30, vocab=103),
         "scale_factor": 2,
         "shards": 2,
         "case": {"rows": [{"slots": [1, 0, 1], "text": 6}, {"slots": [0, 1, 0], "text": 8}], "unaligned": True,
