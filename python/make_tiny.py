@@ -22,8 +22,9 @@ from safetensors.torch import save_file
 from transformers import AutoConfig
 
 from float64_twin import POSITION_EMBEDDING
+from golden_file import write_golden
 from golden_inputs import build_inputs
-from make_golden import CLASSES, compared, forward_with_taps, load_model, make_golden, nmse, write_golden
+from make_golden import CLASSES, compared, forward_with_taps, load_model, make_golden, nmse
 from tiny_cases import CASES
 
 ROOT = Path(__file__).resolve().parent.parent / "test" / "goldens"
