@@ -141,6 +141,16 @@ export function newCache({ ops, config }: Model, batch: number): KVCache {
   return new KVCache(ops.engine, shape, batch);
 }
 
+const TENSOR_INPUTS = [
+  'input_ids',
+  'inputs_embeds',
+  'attention_mask',
+  'position_ids',
+  'pixel_values',
+  'pixel_attention_mask',
+  'image_hidden_states',
+] as const;
+
 function checkInputs(inputs: ForwardInputs): void {
   const { input_ids, inputs_embeds, pixel_values, image_hidden_states } = inputs;
   const refuse = (what: string, where: string, expected: string, got: string): never => {
@@ -155,9 +165,10 @@ function checkInputs(inputs: ForwardInputs): void {
   if (input_ids && input_ids.dims.length !== 2) {
     refuse('wrong shape', 'input_ids', '[batch, sequence]', `[${input_ids.dims}]`);
   }
-  for (const [name, tensor] of Object.entries(inputs)) {
-    if (!tensor || tensor instanceof KVCache) continue;
-    const size = tensor.dims.reduce((product: number, n: number) => product * n, 1);
+  for (const name of TENSOR_INPUTS) {
+    const tensor = inputs[name];
+    if (!tensor) continue;
+    const size = tensor.dims.reduce((product, n) => product * n, 1);
     if (tensor.data.length !== size) {
       refuse(
         'values and shape do not fit',

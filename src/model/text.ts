@@ -14,7 +14,7 @@ const PATH = 'model.text_model';
 export interface TextObservers {
   tap?: StageTap;
   /** Hidden states as the reference's `hidden_states`: the embeddings, each layer's output, the last one normed. */
-  hidden?: (index: number, hidden: Tensor) => void;
+  hidden?: (index: number, hidden: Tensor, tokens: PackedTokens) => void;
   /** Attention probabilities [B, heads, S, past + S] of a layer. */
   attentions?: (index: number, probabilities: HostTensor<Float32Array>) => void;
 }
@@ -38,12 +38,12 @@ export function* textModel(
   const { tap } = observers;
   for (const [row, { count }] of tokens.rows.entries()) cache.reserve(row, count);
   const rotary = rotaryTables(ops, config, tokens.positions);
-  observers.hidden?.(0, hidden);
+  observers.hidden?.(0, hidden, tokens);
   for (const [index, layer] of weights.layers.entries()) {
     const mark = engine.activations.mark();
     const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
     yield* decoderLayer(context, layer, hidden);
-    if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden);
+    if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden, tokens);
     engine.activations.release(mark);
   }
   for (const [row, { start, count }] of tokens.rows.entries()) {
@@ -57,7 +57,7 @@ export function* textModel(
   const out = ops.rmsNorm(hidden, weights.norm, config.rms_norm_eps);
   tap?.(`${PATH}.norm`, out);
   tap?.(PATH, out);
-  observers.hidden?.(weights.layers.length, out);
+  observers.hidden?.(weights.layers.length, out, tokens);
   return out;
 }
 
