@@ -3,6 +3,7 @@ import type { KVCache } from '../model/cache.js';
 import { type ForwardInputs, forward, newCache } from '../model/forward.js';
 import { head } from '../model/head.js';
 import type { Model } from '../model/model.js';
+import type { ComputedPads } from '../model/tokens.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 
@@ -49,7 +50,8 @@ export async function* greedy(
     const position_ids = promptPositions(inputs.attention_mask, batch, sequence);
     let step: ForwardInputs = { ...inputs, position_ids, past_key_values: cache };
     for (let made = 0; made < options.max_new_tokens; made++) {
-      const ids = await engine.run(() => nextTokens(model, step), options.signal);
+      const pads = made === 0 ? 'last' : 'none';
+      const ids = await engine.run(() => nextTokens(model, step, pads), options.signal);
       yield state.accept(ids);
       if (state.ended) return;
       step = state.step(cache, lengths, made);
@@ -59,10 +61,13 @@ export async function* greedy(
   }
 }
 
-/** One forward pass and, for each row, the id with the best score at its last token (−1 where it has none). */
-function* nextTokens(model: Model, inputs: ForwardInputs): Steps<Int32Array> {
+/**
+ * One forward pass and, for each row, the id with the best score in its last column (−1 where the row takes no part). For
+ * a right-padded row that column is a pad, as in the reference.
+ */
+function* nextTokens(model: Model, inputs: ForwardInputs, pads: ComputedPads): Steps<Int32Array> {
   const { engine } = model.ops;
-  const { hidden, tokens } = yield* forward(model, inputs);
+  const { hidden, tokens } = yield* forward(model, inputs, { pads });
   const rows = Array.from(tokens.rows.keys()).filter((row) => tokens.rows[row].count > 0);
   const last = rows.map((row) => tokens.rows[row].start + tokens.rows[row].count - 1);
   const scores = yield* head(model, hidden, last);
@@ -121,14 +126,14 @@ function rowLengths(mask: HostTensor | undefined, batch: number, sequence: numbe
   });
 }
 
-/** As the reference derives them: the count of tokens before, pads not counted. */
+/** As the reference derives them: the count of tokens before, pads not counted; 1 for the pads themselves. */
 function promptPositions(mask: HostTensor | undefined, batch: number, sequence: number) {
   const data = new Int32Array(batch * sequence);
   for (let row = 0; row < batch; row++) {
     let count = 0;
     for (let i = row * sequence; i < (row + 1) * sequence; i++) {
-      data[i] = count;
-      if (!mask || Number(mask.data[i])) count++;
+      const isPad = mask && !Number(mask.data[i]);
+      data[i] = isPad ? 1 : count++;
     }
   }
   return { dims: [batch, sequence], data };

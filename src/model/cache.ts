@@ -55,10 +55,10 @@ export class KVCache {
   }
 
   /**
-   * Writes the keys and values of one layer behind those held: `count` consecutive rows of k and v
+   * Writes keys and values of one layer at key index `at`: `count` consecutive rows of k and v
    * [tokens, kvHeads·headDim], from row `start`.
    */
-  write(layer: number, row: number, k: Tensor, v: Tensor, start: number, count: number): void {
+  write(layer: number, row: number, k: Tensor, v: Tensor, start: number, count: number, at: number): void {
     const { kvHeads, headDim } = this.shape;
     const { kernels, activations } = this.#engine;
     const mark = activations.mark();
@@ -72,7 +72,7 @@ export class KVCache {
         v.pointer + offset,
         0,
         count,
-        this.length(row),
+        at,
         headDim,
         width,
         width,

@@ -11,7 +11,7 @@ import type { Model } from './model.js';
 import { imageTap, rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
-import { type PackedTokens, packTokens } from './tokens.js';
+import { type ComputedPads, type PackedTokens, packTokens } from './tokens.js';
 import { visionTransformer } from './vision.js';
 
 /** Patches encoded together: small pictures share a pass, one full tile has it for itself. */
@@ -42,6 +42,8 @@ export interface ForwardOptions {
   observers?: Omit<TextObservers, 'tap'>;
   /** The dtype of the vision position ids' arithmetic. Default: the config's torch_dtype. */
   position_dtype?: PositionDtype;
+  /** Which pads are computed. Default: all, as the reference does. */
+  pads?: ComputedPads;
 }
 
 export interface ForwardResult {
@@ -66,7 +68,8 @@ export function* forward(
   const cache = inputs.past_key_values ?? newCache(model, batch);
   cache.checkBatch(batch);
   const { attention_mask, position_ids } = inputs;
-  const tokens = packTokens({ batch, sequence, past: cache.seen, attention_mask, position_ids });
+  const { pads } = options;
+  const tokens = packTokens({ batch, sequence, past: cache.seen, attention_mask, position_ids, pads });
   const tap = taps && textTap(taps, tokens);
 
   const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);

@@ -5,6 +5,7 @@ import { ACTIVATION_KERNELS } from './activations.js';
 import type { KVCache } from './cache.js';
 import type { SmolVLMTextConfig } from './config.js';
 import type { StageTap } from './taps.js';
+import { attention, type LayerContext, type Rotary } from './text-attention.js';
 import type { PackedTokens } from './tokens.js';
 import type { TextLayerWeights, TextWeights } from './weights.js';
 
@@ -36,7 +37,7 @@ export function* textModel(
 ): Steps<Tensor> {
   const { engine } = ops;
   const { tap } = observers;
-  for (const [row, { count }] of tokens.rows.entries()) cache.reserve(row, count);
+  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.reserve(row, keyColumns.length);
   const rotary = rotaryTables(ops, config, tokens.positions);
   observers.hidden?.(0, hidden, tokens);
   for (const [index, layer] of weights.layers.entries()) {
@@ -46,34 +47,13 @@ export function* textModel(
     if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden, tokens);
     engine.activations.release(mark);
   }
-  for (const [row, { start, count }] of tokens.rows.entries()) {
-    const columns = tokens.places.subarray(start, start + count);
-    cache.advance(
-      row,
-      Array.from(columns, (place) => cache.seen + (place % tokens.sequence)),
-    );
-  }
+  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.advance(row, keyColumns);
   cache.seen += tokens.sequence;
   const out = ops.rmsNorm(hidden, weights.norm, config.rms_norm_eps);
   tap?.(`${PATH}.norm`, out);
   tap?.(PATH, out);
   observers.hidden?.(weights.layers.length, out, tokens);
   return out;
-}
-
-interface LayerContext {
-  ops: Ops;
-  config: SmolVLMTextConfig;
-  tokens: PackedTokens;
-  cache: KVCache;
-  index: number;
-  rotary: Rotary;
-  observers: TextObservers;
-}
-
-interface Rotary {
-  cos: Tensor;
-  sin: Tensor;
 }
 
 /** cos and sin of the tokens' rotary angles, [positions, head_dim] each (LlamaRotaryEmbedding). */
@@ -114,83 +94,4 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
   tap?.(`${path}.mlp`, x);
   ops.add(hidden, x);
   tap?.(path, hidden);
-}
-
-/** Causal grouped-query attention over the cache (LlamaAttention). */
-function* attention(
-  context: LayerContext,
-  weights: TextLayerWeights,
-  x: Tensor,
-  path: string,
-): Steps<Tensor> {
-  const { ops, config, tokens, cache, index, rotary, observers } = context;
-  const { tap } = observers;
-  const { engine } = ops;
-  const headDim = config.head_dim;
-  const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
-  const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
-  const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
-  tap?.(`${path}.q_proj`, q);
-  tap?.(`${path}.k_proj`, k);
-  tap?.(`${path}.v_proj`, v);
-  ops.rope(q, rotary.cos, rotary.sin, headDim);
-  ops.rope(k, rotary.cos, rotary.sin, headDim);
-
-  const mixed = engine.tensor(q.rows, q.columns);
-  const probabilities = observers.attentions && attentionMatrix(context);
-  for (const [row, { start, count }] of tokens.rows.entries()) {
-    if (count === 0) continue;
-    cache.write(index, row, k, v, start, count);
-    const mark = engine.activations.mark();
-    const { pointer, pageCount } = cache.pages(index, row);
-    const past = cache.length(row);
-    yield* ops.attention(
-      q.slice(start, count),
-      pointer,
-      {
-        keys: past + count,
-        kvHeads: config.num_key_value_heads,
-        headDim,
-        causalStart: past,
-        scale: 1 / Math.sqrt(headDim),
-        pageCount,
-      },
-      probabilities && ((...strip) => probabilities.write(row, strip)),
-      mixed.slice(start, count),
-    );
-    engine.activations.release(mark);
-  }
-  if (probabilities) observers.attentions?.(index, probabilities.value);
-  const out = yield* ops.linear(mixed, weights.o_proj.weight, weights.o_proj.bias);
-  tap?.(`${path}.o_proj`, out);
-  tap?.(path, out);
-  return out;
-}
-
-type Strip = [head: number, firstRow: number, count: number, pointer: number, ld: number];
-
-/** Collects strips of probabilities into [B, heads, S, past + S]; pads, as rows and as columns, are 0. */
-function attentionMatrix({ ops, config, tokens, cache }: LayerContext) {
-  const heads = config.num_attention_heads;
-  const { batch, sequence } = tokens;
-  const columns = cache.seen + sequence;
-  const dims = [batch, heads, sequence, columns];
-  const data = new Float32Array(batch * heads * sequence * columns);
-  const write = (row: number, [head, firstRow, count, pointer, ld]: Strip) => {
-    const { start } = tokens.rows[row];
-    const past = cache.columns(row);
-    const source = ops.engine.f32(pointer, count * ld);
-    for (let i = 0; i < count; i++) {
-      const query = tokens.places[start + firstRow + i] % sequence;
-      const base = ((row * heads + head) * sequence + query) * columns;
-      past.forEach((column, key) => {
-        data[base + column] = source[i * ld + key];
-      });
-      for (let j = 0; j <= firstRow + i; j++) {
-        const column = cache.seen + (tokens.places[start + j] % sequence);
-        data[base + column] = source[i * ld + past.length + j];
-      }
-    }
-  };
-  return { value: { dims, data } as HostTensor<Float32Array>, write };
 }

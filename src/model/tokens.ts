@@ -1,16 +1,29 @@
 import { InputError } from '../errors.js';
 import type { HostTensor } from '../runtime/tensor.js';
 
-/** One row of a batch among the packed tokens. */
-export interface TokenRow {
+/** Consecutive packed tokens of one row that are all keys, or all pads. */
+export interface TokenRun {
   /** First packed token and how many there are. */
   start: number;
   count: number;
+  /** Whether later tokens may attend to them: pads are no keys, even where they are computed. */
+  isKey: boolean;
+  /** Keys of this call and row before the run. */
+  keysBefore: number;
+}
+
+/** One row of a batch among the packed tokens. */
+export interface TokenRow {
+  start: number;
+  count: number;
+  runs: TokenRun[];
+  /** Columns of the row's keys. */
+  keyColumns: number[];
 }
 
 /**
- * The tokens of a batch without its pads: row after row, each row's tokens in order. Everything between the embedding
- * and the head is computed on these, so a pad costs nothing and can leak nowhere.
+ * The tokens of a batch that are computed: row after row, each row's tokens in order. Generation leaves the pads out, so
+ * that they cost nothing; what is computed beside a row's own keys never enters it.
  */
 export interface PackedTokens {
   batch: number;
@@ -23,6 +36,9 @@ export interface PackedTokens {
   positions: Int32Array;
 }
 
+/** Which pads are computed, as queries: all of them as the reference does, none, or those in the last column. */
+export type ComputedPads = 'all' | 'none' | 'last';
+
 export interface TokenInputs {
   batch: number;
   sequence: number;
@@ -32,27 +48,32 @@ export interface TokenInputs {
   attention_mask?: HostTensor;
   /** [B, S] or [1, S]. Default: past … past + S − 1, pads included, as the reference counts. */
   position_ids?: HostTensor;
+  /** Default: all. */
+  pads?: ComputedPads;
 }
 
 /** @throws InputError when a mask's or the positions' shape does not fit the tokens. */
-export function packTokens({
-  batch,
-  sequence,
-  past,
-  attention_mask,
-  position_ids,
-}: TokenInputs): PackedTokens {
-  const masked = maskReader(batch, sequence, past, attention_mask);
+export function packTokens(inputs: TokenInputs): PackedTokens {
+  const { batch, sequence, past, attention_mask, position_ids, pads = 'all' } = inputs;
+  const isPad = maskReader(batch, sequence, past, attention_mask);
   const position = positionReader(batch, sequence, past, position_ids);
-  const rows: TokenRow[] = [];
   const places: number[] = [];
-  for (let row = 0; row < batch; row++) {
+  const rows = Array.from({ length: batch }, (_, row) => {
+    const runs: TokenRun[] = [];
     const start = places.length;
+    const keyColumns: number[] = [];
     for (let column = 0; column < sequence; column++) {
-      if (!masked(row, column)) places.push(row * sequence + column);
+      const isKey = !isPad(row, column);
+      if (!isKey && pads !== 'all' && (pads === 'none' || column < sequence - 1)) continue;
+      if (runs.at(-1)?.isKey !== isKey) {
+        runs.push({ start: places.length, count: 0, isKey, keysBefore: keyColumns.length });
+      }
+      runs.at(-1)!.count++;
+      if (isKey) keyColumns.push(column);
+      places.push(row * sequence + column);
     }
-    rows.push({ start, count: places.length - start });
-  }
+    return { start, count: places.length - start, runs, keyColumns };
+  });
   return {
     batch,
     sequence,

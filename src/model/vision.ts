@@ -1,5 +1,5 @@
 import type { Engine } from '../runtime/engine.js';
-import { type Ops, PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import type { Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { ACTIVATION_KERNELS } from './activations.js';
@@ -137,13 +137,7 @@ function* attention(
   for (const [image, { indices, count, scale }] of keys.entries()) {
     const mark = engine.activations.mark();
     const start = image * patches;
-    const pageCount = Math.ceil(count / PAGE_KEYS);
-    const pages = writePages(engine, heads, headDim, pageCount, (list, head) => {
-      const offset = 4 * (start * x.columns + head * headDim);
-      const { columns } = x;
-      const [kp, vp] = [k.pointer + offset, v.pointer + offset];
-      engine.kernels.f32_kv_write(list, kp, vp, indices, count, 0, headDim, columns, columns);
-    });
+    const { pages, pageCount } = ops.packKeys(k, v, start, count, heads, headDim, indices);
     yield;
     yield* ops.attention(
       q.slice(start, patches),
@@ -158,23 +152,6 @@ function* attention(
   tap?.(`${path}.out_proj`, out);
   tap?.(path, out);
   return out;
-}
-
-/** Pages among the activations for one image's keys and values; returns the pointer of their lists. */
-function writePages(
-  engine: Engine,
-  heads: number,
-  headDim: number,
-  pageCount: number,
-  write: (list: number, head: number) => void,
-): number {
-  const bytes = pageBytes(headDim);
-  const pointer = engine.activations.allocate(4 * heads * pageCount);
-  const first = engine.activations.allocate(heads * pageCount * bytes);
-  const list = engine.u32(pointer, heads * pageCount);
-  for (let i = 0; i < list.length; i++) list[i] = first + i * bytes;
-  for (let head = 0; head < heads; head++) write(pointer + 4 * head * pageCount, head);
-  return pointer;
 }
 
 interface VisibleKeys {

@@ -157,6 +157,46 @@ export class Ops {
     return out;
   }
 
+  /**
+   * Keys and values [rows, kvHeads·headDim] in pages among the activations, for an attention without a cache: `count`
+   * rows from `start`, or those that `indices` (int32, counted from `start`) names.
+   */
+  packKeys(
+    k: Tensor,
+    v: Tensor,
+    start: number,
+    count: number,
+    kvHeads: number,
+    headDim: number,
+    indices = 0,
+  ): { pages: number; pageCount: number } {
+    const { engine } = this;
+    const pageCount = Math.ceil(count / PAGE_KEYS);
+    const bytes = pageBytes(headDim);
+    const pages = engine.activations.allocate(4 * kvHeads * pageCount);
+    const first = engine.activations.allocate(kvHeads * pageCount * bytes);
+    const list = engine.u32(pages, kvHeads * pageCount);
+    for (let i = 0; i < list.length; i++) list[i] = first + i * bytes;
+    const { f32_kv_write } = engine.kernels;
+    for (let head = 0; head < kvHeads; head++) {
+      const offset = 4 * (start * k.columns + head * headDim);
+      const target = pages + 4 * head * pageCount;
+      const { columns } = k;
+      f32_kv_write(
+        target,
+        k.pointer + offset,
+        v.pointer + offset,
+        indices,
+        count,
+        0,
+        headDim,
+        columns,
+        columns,
+      );
+    }
+    return { pages, pageCount };
+  }
+
   #gemm(weight: Weight): Gemm {
     const { kernels } = this.engine;
     if (weight.dtype === 'F32') return kernels.f32_f32w_gemm;
