@@ -50,7 +50,7 @@ export function convertToRgb(image: Pixels): Pixels {
     const rest = 255 * (255 * (1 << PRECISION_BITS) - share);
     for (let c = 0; c < 3; c++) {
       const sum = data[from + c] * share + rest + (0x80 << PRECISION_BITS);
-      out[to + c] = ((sum >> 8) + sum) >> 8 >> PRECISION_BITS;
+      out[to + c] = (((sum >> 8) + sum) >> 8) >> PRECISION_BITS;
     }
   }
   return { data: out, width, height, channels: 3 };

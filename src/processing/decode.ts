@@ -102,7 +102,10 @@ function upright(
   orientation: number,
   rest: Pick<DecodedImage, 'format' | 'mode' | 'decoder' | 'warning'>,
 ): DecodedImage {
-  const turned = applyOrientation(image, orientation) as Pick<DecodedImage, 'data' | 'width' | 'height' | 'channels'>;
+  const turned = applyOrientation(image, orientation) as Pick<
+    DecodedImage,
+    'data' | 'width' | 'height' | 'channels'
+  >;
   return { ...turned, ...rest, orientation: orientation >= 2 && orientation <= 8 ? orientation : 1 };
 }
 
@@ -129,7 +132,8 @@ function orientationOfPng({ exif, texts }: PngFile): number {
     if (zero < 0) continue;
     const keyword = latin1.decode(bytes.subarray(0, zero));
     if (keyword === 'Raw profile type exif' && type !== 'iTXt') {
-      const body = type === 'tEXt' ? bytes.subarray(zero + 1) : inflateText(bytes.subarray(zero + 2), MAX_TEXT);
+      const body =
+        type === 'tEXt' ? bytes.subarray(zero + 1) : inflateText(bytes.subarray(zero + 2), MAX_TEXT);
       if (body) raw ??= orientationOfExif(hexProfile(latin1.decode(body)));
     } else if (keyword === 'XML:com.adobe.xmp' && type === 'iTXt') {
       // Keyword, compression flag and method, language, translated keyword, text.

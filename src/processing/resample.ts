@@ -133,7 +133,7 @@ function windows(inSize: number, outSize: number, support: number, weight: (x: n
 
 function clip8(value: number): number {
   const shifted = value >> FRACTION_BITS;
-  return shifted < 0 ? 0 : shifted > 255 ? 255 : shifted;
+  return shifted < 0 ? 0 : Math.min(shifted, 255);
 }
 
 function horizontalPass(image: Pixels, { count, stride, starts, lengths, weights }: Windows): Pixels {

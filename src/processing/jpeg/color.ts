@@ -20,7 +20,13 @@ for (let i = 0; i < 256; i++) {
 export type ColorModel = 'grey' | 'rgb' | 'ycc' | 'cmyk' | 'ycck';
 
 /** Converts one row of components to RGB at `out[to …]`. */
-export function rowToRgb(model: ColorModel, rows: Uint8Array[], width: number, out: Uint8Array, to: number): void {
+export function rowToRgb(
+  model: ColorModel,
+  rows: Uint8Array[],
+  width: number,
+  out: Uint8Array,
+  to: number,
+): void {
   const [a, b, c, d] = rows;
   for (let x = 0; x < width; x++, to += 3) {
     if (model === 'grey') {
@@ -63,5 +69,5 @@ function scale(value: number, by: number): number {
 }
 
 function clamp(value: number): number {
-  return value < 0 ? 0 : value > 255 ? 255 : value;
+  return value < 0 ? 0 : Math.min(value, 255);
 }

@@ -110,6 +110,7 @@ for (let at = 0, x = 0, y = 0; at < 64; at++) {
     y += up ? -1 : 1;
   }
 }
+
 export { NATURAL };
 
 /** One scan's parameters and running state. */

@@ -44,7 +44,7 @@ export function inverseDct(
     const row = to + y * stride;
     for (let x = 0; x < 8; x++) {
       const sample = line[x] + 128;
-      samples[row + x] = sample < 0 ? 0 : sample > 255 ? 255 : sample;
+      samples[row + x] = sample < 0 ? 0 : Math.min(sample, 255);
     }
   }
 }

@@ -83,7 +83,11 @@ function compile(): Promise<WebAssembly.Module | undefined> {
 
 async function instantiate(): Promise<Instance> {
   const wasm = await compile();
-  const instance: Instance = { module: undefined as unknown as MozJPEGModule, memory: undefined, messages: [] };
+  const instance: Instance = {
+    module: undefined as unknown as MozJPEGModule,
+    memory: undefined,
+    messages: [],
+  };
   instance.module = await mozjpeg({
     noInitialRun: true,
     locateFile: (path: string) => path,

@@ -44,7 +44,16 @@ export interface JpegFile {
   xmp: Uint8Array | undefined;
 }
 
-export const MARKER = { SOI: 0xd8, EOI: 0xd9, SOS: 0xda, DHT: 0xc4, DQT: 0xdb, DRI: 0xdd, APP0: 0xe0, APP1: 0xe1 };
+export const MARKER = {
+  SOI: 0xd8,
+  EOI: 0xd9,
+  SOS: 0xda,
+  DHT: 0xc4,
+  DQT: 0xdb,
+  DRI: 0xdd,
+  APP0: 0xe0,
+  APP1: 0xe1,
+};
 const APP14 = 0xee;
 
 /** Reads up to and with the frame header: enough for the size, cheap on any file. */
@@ -132,7 +141,12 @@ function parseFrame(bytes: Uint8Array, { marker, start, end }: JpegSegment): Jpe
   }
   const components: JpegComponent[] = [];
   for (let at = start + 6; at < end; at += 3) {
-    const component = { id: bytes[at], h: bytes[at + 1] >> 4, v: bytes[at + 1] & 15, quantisation: bytes[at + 2] };
+    const component = {
+      id: bytes[at],
+      h: bytes[at + 1] >> 4,
+      v: bytes[at + 1] & 15,
+      quantisation: bytes[at + 2],
+    };
     if (component.h < 1 || component.h > 4 || component.v < 1 || component.v > 4) {
       throw damaged('sampling factor out of range', at + 1, '1 to 4', `${component.h}×${component.v}`);
     }

@@ -47,7 +47,12 @@ interface Tables {
 export function decodeJpegScript(file: JpegFile): Uint8Array {
   const { frame } = file;
   if (frame.kind > 2 || frame.precision !== 8) {
-    throw damaged('unsupported kind', frame.offset, 'SOF0, SOF1 or SOF2 of 8 bits', `SOF${frame.kind} of ${frame.precision} bits`);
+    throw damaged(
+      'unsupported kind',
+      frame.offset,
+      'SOF0, SOF1 or SOF2 of 8 bits',
+      `SOF${frame.kind} of ${frame.precision} bits`,
+    );
   }
   const model = colorModel(file);
   const components = layOut(file);
@@ -157,7 +162,8 @@ function readScan(file: JpegFile, { start, end }: JpegSegment, all: Component[],
   const components: Component[] = [];
   for (let at = start + 1; at < end - 3; at += 2) {
     const component = all.find(({ id }) => id === bytes[at]);
-    if (component === undefined) throw damaged('scan header', at, 'a component of the frame', String(bytes[at]));
+    if (component === undefined)
+      throw damaged('scan header', at, 'a component of the frame', String(bytes[at]));
     component.dc = tables.dc[bytes[at + 1] >> 4];
     component.ac = tables.ac[bytes[at + 1] & 15];
     component.table ??= tables.quantisation[component.quantisation];
@@ -171,7 +177,12 @@ function readScan(file: JpegFile, { start, end }: JpegSegment, all: Component[],
   decodeScan(scan, components, tables.restartInterval, file);
 }
 
-function decodeScan(scan: ScanState, components: Component[], restartInterval: number, { frame }: JpegFile): void {
+function decodeScan(
+  scan: ScanState,
+  components: Component[],
+  restartInterval: number,
+  { frame }: JpegFile,
+): void {
   const { maxH, maxV } = largestFactors(frame.components);
   const [single] = components;
   const interleaved = components.length > 1;

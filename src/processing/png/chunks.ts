@@ -51,10 +51,20 @@ export function readPngHeader(bytes: Uint8Array): PngHeader {
     throw damaged('empty picture', 16, 'a size of at least 1×1', `${header.width}×${header.height}`);
   }
   if (!DEPTHS[header.colorType]?.includes(header.depth)) {
-    throw damaged('pixel format', 24, 'a depth and colour type of the standard', `${header.depth} and ${header.colorType}`);
+    throw damaged(
+      'pixel format',
+      24,
+      'a depth and colour type of the standard',
+      `${header.depth} and ${header.colorType}`,
+    );
   }
   if (bytes[26] !== 0 || bytes[27] !== 0 || bytes[28] > 1) {
-    throw damaged('methods', 26, 'compression 0, filter 0, interlace 0 or 1', bytes.subarray(26, 29).join(' '));
+    throw damaged(
+      'methods',
+      26,
+      'compression 0, filter 0, interlace 0 or 1',
+      bytes.subarray(26, 29).join(' '),
+    );
   }
   return header;
 }
@@ -94,7 +104,13 @@ export function readPngFile(bytes: Uint8Array): PngFile {
   return file;
 }
 
-export function damaged(what: string, offset: number, expected: string, got: string, cause?: unknown): ImageError {
+export function damaged(
+  what: string,
+  offset: number,
+  expected: string,
+  got: string,
+  cause?: unknown,
+): ImageError {
   return new ImageError({ what: `PNG: ${what}`, where: `byte ${offset}`, expected, got, cause });
 }
 

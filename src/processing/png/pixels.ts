@@ -134,7 +134,7 @@ function pixelWriter({ header, palette, transparency }: PngFile, keepAlpha: bool
         alpha = transparency?.[first] ?? 255;
       } else if (color) {
         for (let c = 0; c < 3; c++) data[at + c] = high(stored(line, x * samples + c));
-        if (key && key.every((value, c) => value === stored(line, x * samples + c))) alpha = 0;
+        if (key?.every((value, c) => value === stored(line, x * samples + c))) alpha = 0;
       } else {
         data[at] = data[at + 1] = data[at + 2] = colorType === 4 ? high(first) : toGrey(first);
         if (key && key[0] === first) alpha = 0;
