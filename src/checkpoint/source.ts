@@ -31,19 +31,17 @@ const FILE_READ_BYTES = 64 << 20;
  */
 export async function fileSource(path: string, name = path): Promise<ByteSource> {
   const { open, stat } = await nodeFileSystem();
-  const { size } = await stat(path)
-    .then((stats) => {
-      if (!stats.isDirectory()) return stats;
-      throw new CheckpointError({ what: 'not a file', where: name, expected: 'a file', got: 'a directory' });
-    })
-    .catch((error) => {
-      if (isNotFound(error)) throw missingFile(name, error);
-      throw unreadable(name, 0, error);
-    });
+  const stats = await stat(path).catch((error) => {
+    if (isNotFound(error)) throw missingFile(name, error);
+    throw unreadable(name, 0, error);
+  });
+  if (stats.isDirectory()) {
+    throw new CheckpointError({ what: 'not a file', where: name, expected: 'a file', got: 'a directory' });
+  }
   let opening: ReturnType<typeof open> | undefined;
   return {
     name,
-    size,
+    size: stats.size,
     async read(offset, into, signal) {
       checkSignal(signal);
       try {

@@ -80,7 +80,7 @@ export interface SmolVLMConfig {
   readonly vision_config: SmolVLMVisionConfig;
   readonly text_config: SmolVLMTextConfig;
   // derived
-  /** Tokens that a full tile takes in the text: num_patches / scale_factor². */
+  /** Tokens that a full tile takes in the text: ⌊num_patches / scale_factor²⌋. */
   readonly image_seq_len: number;
   /** By default the config's `dtype` (`torch_dtype` before transformers 4.56), float32 where it has none. */
   readonly position_dtype: PositionDtype;
@@ -106,15 +106,6 @@ export function parseConfig(json: unknown, file = 'config.json'): SmolVLMConfig 
   );
   const text = parseText(fields.object('text_config') ?? defaultText(file, pad));
   const scale = fields.integer('scale_factor', 2);
-  if (vision.num_patches_per_side % scale !== 0) {
-    const expected = `a divisor of the ${vision.num_patches_per_side} patches a side`;
-    throw new ConfigError({
-      what: 'scale_factor does not divide the patches',
-      where: fields.where('scale_factor'),
-      expected,
-      got: `${scale}`,
-    });
-  }
   return {
     model_type: modelType,
     image_token_id: fields.integer('image_token_id', 128257, 0),
@@ -125,7 +116,7 @@ export function parseConfig(json: unknown, file = 'config.json'): SmolVLMConfig 
     eos_token_id: fields.tokenIds('eos_token_id', null),
     vision_config: vision,
     text_config: text,
-    image_seq_len: vision.num_patches / scale ** 2,
+    image_seq_len: Math.floor(vision.num_patches / scale ** 2),
     position_dtype: parseDtype(fields),
   };
 }
