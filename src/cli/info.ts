@@ -1,0 +1,144 @@
+import { type CheckpointFolder, openCheckpoint } from '../checkpoint/folder.js';
+import { weightMemoryBytes } from '../checkpoint/load.js';
+import { checkTensors, type ExpectedTensor, expectedTensors } from '../checkpoint/manifest.js';
+import { parseConfig, type SmolVLMConfig } from '../model/config.js';
+import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
+import { readArguments, UsageError } from './arguments.js';
+import { megabytes } from './terminal.js';
+
+const HELP = `smolvlm info DIR — what a checkpoint folder holds and the memory it will need
+
+  DIR     a folder with config.json and model.safetensors (or shards with their index)
+  --json  print JSON instead of a table
+
+Example:
+  smolvlm info ./SmolVLM-256M-Instruct
+`;
+
+/** `smolvlm info DIR`: reads the config and the weights' headers, no weights. */
+export async function infoCommand(args: string[]): Promise<number> {
+  const { values, positionals } = readArguments(args, {
+    help: { type: 'boolean', short: 'h' },
+    json: { type: 'boolean' },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (positionals.length !== 1) throw new UsageError(`expected one folder, got ${positionals.length}`);
+  const folder = await openCheckpoint(positionals[0]);
+  try {
+    const info = await checkpointInfo(folder);
+    process.stdout.write(values.json ? `${JSON.stringify(info, null, 2)}\n` : table(info));
+    return 0;
+  } finally {
+    await folder.close();
+  }
+}
+
+interface Part {
+  name: string;
+  tensors: number;
+  parameters: number;
+  dtypes: string[];
+  bytes: number;
+  memory: number;
+}
+
+interface CheckpointInfo {
+  folder: string;
+  config: SmolVLMConfig;
+  files: { name: string; bytes: number }[];
+  parts: Part[];
+  total: Part;
+  memory: { weights: number; activations: number; cachePerToken: number };
+}
+
+type Tensors = ReadonlyMap<string, { dtype: string; shape: readonly number[]; begin: number; end: number }>;
+
+async function checkpointInfo(folder: CheckpointFolder): Promise<CheckpointInfo> {
+  const config = parseConfig(await folder.json('config.json'));
+  const shards = await folder.weights();
+  const expected = expectedTensors(config);
+  checkTensors(expected, shards.tensors, folder.name);
+  const part = (name: string, prefix: string) => {
+    const tensors = expected.tensors.filter((tensor) => tensor.name.startsWith(prefix));
+    return describePart(name, tensors, shards.tensors);
+  };
+  const total = describePart('total', expected.tensors, shards.tensors);
+  return {
+    folder: folder.name,
+    config,
+    files: shards.files.map(({ name, bytes }) => ({ name, bytes })),
+    parts: [
+      part('vision', 'model.vision_model.'),
+      part('connector', 'model.connector.'),
+      part('text embedding', 'model.text_model.embed_tokens.'),
+      part('text layers', 'model.text_model.layers.'),
+      part('text norm', 'model.text_model.norm.'),
+      part('lm_head', 'lm_head.'),
+    ],
+    total,
+    memory: {
+      weights: total.memory,
+      activations: activationBytes(config),
+      cachePerToken: cacheBytesPerToken(config),
+    },
+  };
+}
+
+function describePart(name: string, expected: readonly ExpectedTensor[], tensors: Tensors): Part {
+  const held = expected.map((tensor) => tensors.get(tensor.name)!);
+  const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((product, n) => product * n, 1);
+  return {
+    name,
+    tensors: held.length,
+    parameters: held.reduce((sum, tensor) => sum + size(tensor), 0),
+    dtypes: [...new Set(held.map(({ dtype }) => dtype))],
+    bytes: held.reduce((sum, { begin, end }) => sum + end - begin, 0),
+    memory: weightMemoryBytes(expected, tensors),
+  };
+}
+
+function table({ folder, config, files, parts, total, memory }: CheckpointInfo): string {
+  const { vision_config: vision, text_config: text } = config;
+  const tied = text.tie_word_embeddings ? ', lm_head tied' : '';
+  const lines = [
+    `${folder} (${config.model_type})`,
+    `  vision  ${vision.num_hidden_layers} layers × ${vision.hidden_size}, ${vision.num_attention_heads} heads, ` +
+      `${vision.image_size} px in patches of ${vision.patch_size}, ${vision.hidden_act}`,
+    `  text    ${text.num_hidden_layers} layers × ${text.hidden_size}, ${text.num_attention_heads} heads over ` +
+      `${text.num_key_value_heads}, vocabulary ${text.vocab_size}, context ${text.max_position_embeddings}${tied}`,
+    `  a tile takes ${config.image_seq_len} tokens (scale_factor ${config.scale_factor})`,
+    `  files   ${files.map(({ name, bytes }) => `${name} ${megabytes(bytes)}`).join(', ')}`,
+    '',
+    row(['part', 'tensors', 'parameters', 'dtype', 'on disk', 'in memory']),
+  ];
+  for (const part of [...parts.filter(({ tensors }) => tensors > 0), total]) {
+    lines.push(
+      row([
+        part.name,
+        String(part.tensors),
+        part.parameters.toLocaleString('en-US'),
+        part.dtypes.join(' '),
+        megabytes(part.bytes),
+        megabytes(part.memory),
+      ]),
+    );
+  }
+  const context = text.max_position_embeddings;
+  lines.push(
+    '',
+    'memory it will need',
+    `  weights      ${megabytes(memory.weights)}`,
+    `  activations  about ${megabytes(memory.activations)} for a tile`,
+    `  KV cache     ${megabytes(memory.cachePerToken * 1000)} for 1000 tokens, ` +
+      `${megabytes(memory.cachePerToken * context)} for the whole context of ${context}`,
+    '',
+  );
+  return lines.join('\n');
+}
+
+function row([name, ...cells]: string[]): string {
+  return `  ${name.padEnd(15)}${cells.map((cell) => cell.padStart(13)).join('')}`;
+}

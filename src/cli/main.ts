@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { SmolVLMError } from '../errors.js';
+import { UsageError } from './arguments.js';
+import { describeCommand } from './describe.js';
+import { infoCommand } from './info.js';
+import { parityCommand } from './parity.js';
+
+const HELP = `smolvlm — SmolVLM vision-language models in WebAssembly
+
+Usage:
+  smolvlm describe IMAGE… [--prompt TEXT] [--model DIR] [--max-new-tokens N]
+  smolvlm info DIR
+  smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--json F] [--html F] [--strict]
+  smolvlm COMMAND --help
+
+Examples:
+  smolvlm describe photo.jpg --model ./SmolVLM-256M-Instruct
+  smolvlm describe a.png b.png --prompt "Which shapes are there?"
+  smolvlm info ./SmolVLM-256M-Instruct
+`;
+
+type Command = (args: string[]) => Promise<number>;
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  describe: describeCommand,
+  info: infoCommand,
+  parity: parityCommand,
+};
+
+process.exitCode = await main(process.argv.slice(2));
+
+/** Exit codes: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */
+async function main([name, ...rest]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`${version()}\n`);
+    return 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!command) {
+    const known = Object.keys(COMMANDS).join(', ');
+    process.stderr.write(`smolvlm: there is no command '${name}'; there are ${known}\n`);
+    return 2;
+  }
+  try {
+    return await command(rest);
+  } catch (error) {
+    return report(name, error);
+  }
+}
+
+/** Errors that were foreseen are one line; anything else is a defect, and its stack helps to find it. */
+function report(name: string, error: unknown): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`smolvlm ${name}: ${error.message}\nTry 'smolvlm ${name} --help'.\n`);
+    return 2;
+  }
+  if (error instanceof Error && error.name === 'AbortError') return 130;
+  const foreseen = error instanceof SmolVLMError;
+  const text = foreseen ? `${error.name}: ${error.message}` : String((error as Error)?.stack ?? error);
+  process.stderr.write(`smolvlm ${name}: ${text}\n`);
+  return 1;
+}
+
+function version(): string {
+  // dist/cli/main.js and build/src/cli/main.js lie at different depths below package.json.
+  for (const depth of ['../../', '../../../']) {
+    try {
+      const json = JSON.parse(readFileSync(new URL(`${depth}package.json`, import.meta.url), 'utf8'));
+      if (json.name === 'smolvlm-wasm') return json.version;
+    } catch {}
+  }
+  return 'unknown';
+}

@@ -1,0 +1,18 @@
+import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import type { SmolVLMConfig } from './config.js';
+
+/** Bytes of KV cache that a token of one sequence takes; slabs come for 128 tokens at a time. */
+export function cacheBytesPerToken({ text_config }: SmolVLMConfig): number {
+  const { num_hidden_layers, num_key_value_heads, head_dim } = text_config;
+  return (num_hidden_layers * num_key_value_heads * pageBytes(head_dim)) / PAGE_KEYS;
+}
+
+/**
+ * Bytes of activations for encoding one full tile, the largest part of a run: the pixels and patches, the hidden states,
+ * and what one layer makes (two norms, q, k, v, their pages, the mixed and projected values, the MLP's two).
+ */
+export function activationBytes({ vision_config }: SmolVLMConfig): number {
+  const { num_patches, patch_size, num_channels, hidden_size, intermediate_size } = vision_config;
+  const patchValues = num_channels * patch_size ** 2;
+  return 4 * num_patches * (2 * patchValues + 2 * hidden_size + 10 * hidden_size + intermediate_size);
+}
