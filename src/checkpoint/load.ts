@@ -60,6 +60,7 @@ export function weightMemoryBytes(
  * @returns weights by state-dict name, in the order of `expected`
  * @throws MemoryError, with numbers, before anything is read, if they do not fit
  * @throws CheckpointError for a truncated file; AbortError (the signal's reason). The memory is free again then.
+ * @throws DisposedError if the engine is disposed of meanwhile.
  */
 export async function loadWeights(
   shards: Shards,
@@ -188,6 +189,7 @@ class Loader {
     const piece = this.#piece.subarray(0, length);
     await tensor.file.source.read(tensor.begin + offset, piece, signal);
     checkSignal(signal);
+    void this.#engine.kernels; // DisposedError if the engine went meanwhile, with its memory.
     this.#engine.u8(this.#staging, length).set(piece);
     this.#loaded += length;
     onProgress?.({ loaded: this.#loaded, total: this.#total });
