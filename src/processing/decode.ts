@@ -3,7 +3,7 @@ import { ImageError, InputError } from '../errors.js';
 import { applyOrientation, orientationOfExif, orientationOfXmp } from './exif.js';
 import { detectFormat } from './formats.js';
 import { decodeLibjpeg, libjpegAvailable } from './jpeg/libjpeg.js';
-import { readJpegFile, readJpegFrame } from './jpeg/markers.js';
+import { type JpegFile, readJpegFile, readJpegFrame } from './jpeg/markers.js';
 import { decodeJpegScript } from './jpeg/script-decoder.js';
 import { type PngFile, readPngFile, readPngHeader } from './png/chunks.js';
 import { inflateText } from './png/inflate.js';
@@ -62,7 +62,7 @@ async function decodeJpeg(bytes: Uint8Array, options: DecodeOptions): Promise<De
   checkBudget('JPEG', width, height, options);
   const file = readJpegFile(bytes);
   const count = file.frame.components.length;
-  const useScript = options.decoder === 'script' || count === 4 || !(await libjpegAvailable());
+  const useScript = options.decoder === 'script' || needsScript(file) || !(await libjpegAvailable());
   const { data, warning } = useScript
     ? { data: decodeJpegScript(file), warning: undefined }
     : await decodeLibjpeg(bytes, width, height);
@@ -74,6 +74,16 @@ async function decodeJpeg(bytes: Uint8Array, options: DecodeOptions): Promise<De
     decoder: useScript ? 'script-jpeg' : 'libjpeg',
     warning,
   });
+}
+
+/**
+ * What the wasm build of libjpeg does not do as Pillow's: four components (it has no conversion to RGB), and chroma
+ * halved downwards only (4:4:0), which it repeats where newer ones filter.
+ */
+function needsScript({ frame: { components } }: JpegFile): boolean {
+  const maxH = Math.max(...components.map(({ h }) => h));
+  const maxV = Math.max(...components.map(({ v }) => v));
+  return components.length === 4 || components.some(({ h, v }) => h === maxH && v * 2 === maxV);
 }
 
 function decodePng(bytes: Uint8Array, options: DecodeOptions): DecodedImage {

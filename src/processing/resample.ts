@@ -74,12 +74,16 @@ function sinc(x: number): number {
   return sine(angle) / angle;
 }
 
+/** Pillow writes these two as float32 constants in a float64 expression. */
+const HAMMING_BASE = Math.fround(0.54);
+const HAMMING_SWING = Math.fround(0.46);
+
 function hamming(x: number): number {
   const distance = Math.abs(x);
   if (distance === 0) return 1;
   if (distance >= 1) return 0;
   const angle = distance * Math.PI;
-  return (sine(angle) / angle) * (0.54 + 0.46 * cosine(angle));
+  return (sine(angle) / angle) * (HAMMING_BASE + HAMMING_SWING * cosine(angle));
 }
 
 function bicubic(x: number): number {

@@ -44,7 +44,8 @@ export async function decodeLibjpeg(
   instance.messages.length = 0;
   let image: ImageData | null;
   try {
-    image = instance.module.decode(bytes as Uint8Array<ArrayBuffer>, true);
+    // false: as stored. With true it would turn the picture by its Exif orientation itself.
+    image = instance.module.decode(bytes as Uint8Array<ArrayBuffer>, false);
   } catch (cause) {
     // After an error exit the instance's heap is in an unknown state: it is not used again.
     throw failure(instance.messages[0] ?? String((cause as Error).message ?? cause), bytes, cause);
