@@ -1,15 +1,11 @@
 /**
- * The loops round the tiles, for one weight type W (f32, or u16 widened as the type argument's class says).
+ * The loops round the tiles. `dtype` is a constant wherever these functions are called, so that one branch remains.
  * Rows are taken in blocks, so that a block of `a` stays in the second-level cache while all panels pass by it.
  */
-import { K_BLOCK, copyBias, copyRows, emptyProduct, finish8, panelBlock } from './gemm_tile';
-import { panelScratch, tileScratch } from './scratch';
-import { bf16x4, f16x4 } from './widen';
-
-/** How a panel's elements are stored. */
-export const F32: i32 = 0;
-export const BF16: i32 = 1;
-export const F16: i32 = 2;
+import { K_BLOCK, emptyProduct, panelBlock } from './gemm_tile';
+import { gemv } from './gemv';
+import { panelScratch } from './scratch';
+import { F32, weights4 } from './widen';
 
 /** Rows in a block: 120 × K float32 values. A multiple of the tile's rows. */
 const ROW_BLOCK: usize = 120;
@@ -54,82 +50,6 @@ export function gemm(
       }
     }
   }
-}
-
-/** One row against all panels, two panels at a time to have four additions in flight. */
-// @ts-ignore: decorator
-@inline
-function gemv(
-  dtype: i32, out: usize, a: usize, w: usize, bias: usize, N: usize, K: usize, panelBytes: usize, accumulate: bool,
-): void {
-  let n: usize = 0;
-  for (; n + 16 <= N; n += 16) {
-    gemv16(dtype, out + (n << 2), a, w, w + panelBytes, bias ? bias + (n << 2) : 0, K, accumulate);
-    w += 2 * panelBytes;
-  }
-  for (; n + 8 <= N; n += 8) {
-    gemv8(dtype, out + (n << 2), a, w, bias ? bias + (n << 2) : 0, K, accumulate);
-    w += panelBytes;
-  }
-  if (n < N) {
-    const columns = N - n;
-    if (accumulate) copyRows(tileScratch, 32, out + (n << 2), 32, 1, columns);
-    gemv8(dtype, tileScratch, a, w, bias ? copyBias(bias + (n << 2), columns) : 0, K, accumulate);
-    copyRows(out + (n << 2), 32, tileScratch, 32, 1, columns);
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function gemv16(
-  dtype: i32, out: usize, a: usize, w0: usize, w1: usize, bias: usize, K: usize, accumulate: bool,
-): void {
-  const kBytes: usize = dtype == F32 ? 32 : 16;
-  for (let k: usize = 0; k < K; k += K_BLOCK) {
-    const end = a + (min(K_BLOCK, K - k) << 2);
-    let c0 = f32x4.splat(0), c1 = f32x4.splat(0), c2 = f32x4.splat(0), c3 = f32x4.splat(0);
-    while (a < end) {
-      const x = v128.load_splat<f32>(a);
-      c0 = f32x4.add(c0, f32x4.mul(x, weights4(dtype, w0, 0)));
-      c1 = f32x4.add(c1, f32x4.mul(x, weights4(dtype, w0, 1)));
-      c2 = f32x4.add(c2, f32x4.mul(x, weights4(dtype, w1, 0)));
-      c3 = f32x4.add(c3, f32x4.mul(x, weights4(dtype, w1, 1)));
-      a += 4;
-      w0 += kBytes;
-      w1 += kBytes;
-    }
-    const first = k == 0 && !accumulate;
-    const last = k + K_BLOCK >= K;
-    finish8(out, c0, c1, first, last ? bias : 0);
-    finish8(out + 32, c2, c3, first, last && bias ? bias + 32 : 0);
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function gemv8(dtype: i32, out: usize, a: usize, w: usize, bias: usize, K: usize, accumulate: bool): void {
-  const kBytes: usize = dtype == F32 ? 32 : 16;
-  for (let k: usize = 0; k < K; k += K_BLOCK) {
-    const end = a + (min(K_BLOCK, K - k) << 2);
-    let c0 = f32x4.splat(0), c1 = f32x4.splat(0);
-    while (a < end) {
-      const x = v128.load_splat<f32>(a);
-      c0 = f32x4.add(c0, f32x4.mul(x, weights4(dtype, w, 0)));
-      c1 = f32x4.add(c1, f32x4.mul(x, weights4(dtype, w, 1)));
-      a += 4;
-      w += kBytes;
-    }
-    finish8(out, c0, c1, k == 0 && !accumulate, k + K_BLOCK >= K ? bias : 0);
-  }
-}
-
-/** Four of a panel row's eight weights as float32. */
-// @ts-ignore: decorator
-@inline
-function weights4(dtype: i32, w: usize, half: usize): v128 {
-  if (dtype == F32) return v128.load(w + half * 16);
-  if (dtype == BF16) return bf16x4(w + half * 8);
-  return f16x4(w + half * 8);
 }
 
 /** K rows of a panel to float32 in scratch. */

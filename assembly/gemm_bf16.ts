@@ -1,4 +1,5 @@
-import { BF16, gemm } from './gemm';
+import { gemm } from './gemm';
+import { BF16 } from './widen';
 
 /** out[M][N] = a[M][K] · Wᵀ (+ bias) with W in panels of bfloat16. */
 export function f32_bf16w_gemm(

@@ -1,4 +1,5 @@
-import { F16, gemm } from './gemm';
+import { gemm } from './gemm';
+import { F16 } from './widen';
 
 /** out[M][N] = a[M][K] · Wᵀ (+ bias) with W in panels of float16. */
 export function f32_f16w_gemm(

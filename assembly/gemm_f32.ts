@@ -1,4 +1,5 @@
-import { F32, gemm } from './gemm';
+import { gemm } from './gemm';
+import { F32 } from './widen';
 
 /** out[M][N] = a[M][K] · Wᵀ (+ bias) with W in panels of float32. */
 export function f32_f32w_gemm(

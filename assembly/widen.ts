@@ -1,5 +1,19 @@
 /** Exact conversions of stored 16-bit weights to float32, four lanes at a time. */
 
+/** How a panel's elements are stored. */
+export const F32: i32 = 0;
+export const BF16: i32 = 1;
+export const F16: i32 = 2;
+
+/** Four of the eight weights at w as float32: those of the first or second half. */
+// @ts-ignore: decorator
+@inline
+export function weights4(dtype: i32, w: usize, half: usize): v128 {
+  if (dtype == F32) return v128.load(w + half * 16);
+  if (dtype == BF16) return bf16x4(w + half * 8);
+  return f16x4(w + half * 8);
+}
+
 /** Four bfloat16 values: the upper halves of the float32 values. */
 // @ts-ignore: decorator
 @inline

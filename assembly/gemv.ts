@@ -1,0 +1,163 @@
+/**
+ * One row against all panels: bound by reading memory, so everything here serves the stream of weights. Each output is
+ * summed in the same order as in the tiles and has the same bits.
+ */
+import { K_BLOCK, copyBias, copyRows, finish8 } from './gemm_tile';
+import { tileScratch } from './scratch';
+import { BF16, F16, F32, f16x4 } from './widen';
+
+/** Masks in memory, because V8 builds a splat anew at every use. */
+const UPPER_HALF: usize = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
+const F16_BITS: usize = memory.data<u32>([0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000], 16);
+const F16_SCALE: usize = memory.data<u32>([0x77800000, 0x77800000, 0x77800000, 0x77800000], 16);
+
+/** Two panels at a time, to have four additions in flight, half the matrix apart, to read two long streams. */
+// @ts-ignore: decorator
+@inline
+export function gemv(
+  dtype: i32, out: usize, a: usize, w: usize, bias: usize, N: usize, K: usize, panelBytes: usize, accumulate: bool,
+): void {
+  const whole = N >> 3;
+  const half = whole >> 1;
+  const apart = half * panelBytes;
+  for (let i: usize = 0; i < half; i++) {
+    const out1 = out + (half << 5);
+    const bias1 = bias ? bias + (half << 5) : 0;
+    panels<Two>(dtype, out, out1, a, w, w + apart, bias, bias1, K, accumulate);
+    w += panelBytes;
+    out += 32;
+    if (bias) bias += 32;
+  }
+  w += apart;
+  out += half << 5;
+  if (bias) bias += half << 5;
+  if (whole & 1) {
+    panels<One>(dtype, out, 0, a, w, 0, bias, 0, K, accumulate);
+    w += panelBytes;
+    out += 32;
+    if (bias) bias += 32;
+  }
+  const columns = N & 7;
+  if (columns) {
+    if (accumulate) copyRows(tileScratch, 32, out, 32, 1, columns);
+    panels<One>(dtype, tileScratch, 0, a, w, 0, bias ? copyBias(bias, columns) : 0, 0, K, accumulate);
+    copyRows(out, 32, tileScratch, 32, 1, columns);
+  }
+}
+
+class One {}
+class Two {}
+
+/** One or two panels (the type parameter is the count) against the row `a`. */
+// @ts-ignore: decorator
+@inline
+function panels<Count>(
+  dtype: i32, out0: usize, out1: usize, a: usize, w0: usize, w1: usize, bias0: usize, bias1: usize, K: usize,
+  accumulate: bool,
+): void {
+  for (let k: usize = 0; k < K; k += K_BLOCK) {
+    const count = min(K_BLOCK, K - k);
+    const end = a + (count << 2);
+    let c0 = f32x4.splat(0), c1 = f32x4.splat(0), c2 = f32x4.splat(0), c3 = f32x4.splat(0);
+    if (dtype == F32) {
+      while (a < end) {
+        const x = v128.load_splat<f32>(a);
+        c0 = f32x4.add(c0, f32x4.mul(x, v128.load(w0)));
+        c1 = f32x4.add(c1, f32x4.mul(x, v128.load(w0, 16)));
+        w0 += 32;
+        if (isTwo<Count>()) {
+          c2 = f32x4.add(c2, f32x4.mul(x, v128.load(w1)));
+          c3 = f32x4.add(c3, f32x4.mul(x, v128.load(w1, 16)));
+          w1 += 32;
+        }
+        a += 4;
+      }
+    } else {
+      // Even and odd outputs apart: that takes fewer instructions than widening neighbours.
+      const mask = v128.load(dtype == BF16 ? UPPER_HALF : F16_BITS);
+      const scale = v128.load(F16_SCALE);
+      let largest = i32x4.splat(0), mostNegative = i32x4.splat(0);
+      while (a < end) {
+        const x = v128.load_splat<f32>(a);
+        const words = v128.load(w0);
+        c0 = f32x4.add(c0, f32x4.mul(x, even(dtype, words, mask, scale)));
+        c1 = f32x4.add(c1, f32x4.mul(x, odd(dtype, words, mask, scale)));
+        if (dtype == F16) {
+          largest = i16x8.max_s(largest, words);
+          mostNegative = i16x8.max_u(mostNegative, words);
+        }
+        w0 += 16;
+        if (isTwo<Count>()) {
+          const words1 = v128.load(w1);
+          c2 = f32x4.add(c2, f32x4.mul(x, even(dtype, words1, mask, scale)));
+          c3 = f32x4.add(c3, f32x4.mul(x, odd(dtype, words1, mask, scale)));
+          if (dtype == F16) {
+            largest = i16x8.max_s(largest, words1);
+            mostNegative = i16x8.max_u(mostNegative, words1);
+          }
+          w1 += 16;
+        }
+        a += 4;
+      }
+      const e0 = c0, e1 = c2;
+      c0 = v128.shuffle<i32>(e0, c1, 0, 4, 1, 5);
+      c1 = v128.shuffle<i32>(e0, c1, 2, 6, 3, 7);
+      c2 = v128.shuffle<i32>(e1, c3, 0, 4, 1, 5);
+      c3 = v128.shuffle<i32>(e1, c3, 2, 6, 3, 7);
+      if (dtype == F16 && hasSpecial(largest, mostNegative)) {
+        const from = a - (count << 2);
+        c0 = exact4(from, end, w0 - (count << 4));
+        c1 = exact4(from, end, w0 - (count << 4) + 8);
+        if (isTwo<Count>()) {
+          c2 = exact4(from, end, w1 - (count << 4));
+          c3 = exact4(from, end, w1 - (count << 4) + 8);
+        }
+      }
+    }
+    const first = k == 0 && !accumulate;
+    const last = k + K_BLOCK >= K;
+    finish8(out0, c0, c1, first, last ? bias0 : 0);
+    if (isTwo<Count>()) finish8(out1, c2, c3, first, last ? bias1 : 0);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function isTwo<Count>(): bool {
+  return idof<Count>() == idof<Two>();
+}
+
+/**
+ * Weights 0, 2, 4, 6 of eight. Float16 as in f16x4, but infinities and NaN come out as 65536 and more: the caller
+ * watches for them.
+ */
+// @ts-ignore: decorator
+@inline
+function even(dtype: i32, words: v128, mask: v128, scale: v128): v128 {
+  const upper = i32x4.shl(words, 16);
+  if (dtype == BF16) return upper;
+  return f32x4.mul(v128.and(i32x4.shr_s(upper, 3), mask), scale);
+}
+
+/** Weights 1, 3, 5, 7 of eight. */
+// @ts-ignore: decorator
+@inline
+function odd(dtype: i32, words: v128, mask: v128, scale: v128): v128 {
+  if (dtype == BF16) return v128.and(words, mask);
+  return f32x4.mul(v128.and(i32x4.shr_s(words, 3), mask), scale);
+}
+
+/** Whether the largest float16 bits, as signed and as unsigned, have an exponent of all ones. */
+// @ts-ignore: decorator
+@inline
+function hasSpecial(largest: v128, mostNegative: v128): bool {
+  return v128.any_true(i16x8.ge_s(largest, i16x8.splat(0x7c00)))
+    || v128.any_true(i16x8.ge_u(mostNegative, i16x8.splat(<i16>0xfc00)));
+}
+
+/** One block's sums of four outputs of a panel of float16, for blocks that hold infinities or NaN. */
+function exact4(a: usize, end: usize, w: usize): v128 {
+  let sum = f32x4.splat(0);
+  for (; a < end; a += 4, w += 16) sum = f32x4.add(sum, f32x4.mul(v128.load_splat<f32>(a), f16x4(w)));
+  return sum;
+}
