@@ -3,7 +3,7 @@
  * specifier is put together at run time so that bundlers for browsers leave it alone.
  */
 export function nodeFileSystem(): Promise<typeof import('node:fs/promises')> {
-  return import(`node:${'fs/promises'}`);
+  return import(['node:fs', 'promises'].join('/'));
 }
 
 /** Whether an error of the file system says that the file does not exist. */
