@@ -11,7 +11,10 @@ export function parityHtml(report: ParityReport, checkpoint: string, strict: boo
     ['Checkpoint', checkpoint],
     ['Golden', report.golden],
     ['Reference', reference(report)],
-    ['Bound', `NMSE ≤ ${report.bound}${strict ? ', and at most 2 × PyTorch’s own error (strict)' : ''}`],
+    [
+      'Bound',
+      `NMSE ≤ ${report.bound.toExponential()}${strict ? ', and at most 2 × PyTorch’s own error (strict)' : ''}`,
+    ],
     ['Logits with and without taps', report.sameBits ? 'the same bits' : 'not the same bits'],
   ];
   return `<!doctype html>

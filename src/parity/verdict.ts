@@ -105,7 +105,7 @@ function describeDivergence(
 ): string {
   const place = `at [${unflatten(worst, shape).join(', ')}]: ours ${ours}, ${against} ${reference}`;
   if (nonFinite) return `a value that is not finite ${place}`;
-  return `NMSE ${nmse.toExponential(2)} > ${bound}, max-abs ${maxAbs.toExponential(2)} ${place}`;
+  return `NMSE ${nmse.toExponential(2)} > ${bound.toExponential()}, max-abs ${maxAbs.toExponential(2)} ${place}`;
 }
 
 /** What decides which rows of a golden's tensors are compared. */
