@@ -2,12 +2,17 @@
  * Activations with a transcendental in them. Each is computed in float64 lanes and rounded once, so that nothing
  * cancels: the error is half a unit in the last place of the result, and a trifle.
  */
-import { exp2d, expm12d, high2, low2, pack4 } from './f64';
+import { exp2, exp2m1, high2, low2, pack4 } from './f64';
 
-/** 0: 1; 1: 2·√(2/π); 2: 0.044715; 3: 1.702; 4: SELU's scale; 5: SELU's scale · alpha. */
+/**
+ * Factors with log2(e) in them, because the exponential is a power of two. 0: 1; 1: −2·√(2/π)·log2(e); 2: 0.044715;
+ * 3: −1.702·log2(e); 4: −log2(e); 5: log2(e); 6: SELU's scale; 7: SELU's scale · alpha; 8: −log2(e)/2.
+ */
 const C: usize = memory.data<f64>([
-  1.0, 1.0, 1.5957691216057308, 1.5957691216057308, 0.044715, 0.044715, 1.702, 1.702,
-  1.0507009873554805, 1.0507009873554805, 1.7580993408473766, 1.7580993408473766,
+  1.0, 1.0, -2.30220819814432489, -2.30220819814432489, 0.044715, 0.044715,
+  -2.45546695959301572, -2.45546695959301572, -1.44269504088896341, -1.44269504088896341,
+  1.44269504088896341, 1.44269504088896341, 1.05070098735548049, 1.05070098735548049,
+  1.75809934084737686, 1.75809934084737686, -0.721347520444481704, -0.721347520444481704,
 ], 16);
 
 /**
@@ -31,11 +36,11 @@ function constant(table: usize, i: usize): v128 {
   return v128.load(table + (i << 4));
 }
 
-/** x·σ(y) = x / (1 + e^(−y)). */
+/** x·σ(y) = x / (1 + 2^t) with t = −y·log2(e). */
 // @ts-ignore: decorator
 @inline
-function timesSigmoid(x: v128, y: v128): v128 {
-  return f64x2.div(x, f64x2.add(constant(C, 0), exp2d(f64x2.neg(y))));
+function timesSigmoid(x: v128, t: v128): v128 {
+  return f64x2.div(x, f64x2.add(constant(C, 0), exp2(t)));
 }
 
 /** 0.5·x·(1 + tanh(u)) = x·σ(2u), u = √(2/π)·(x + 0.044715·x³). */
@@ -51,23 +56,23 @@ function geluTanh(x: v128): v128 {
 @inline
 function geluErf(x: v128): v128 {
   const t = f64x2.div(constant(C, 0), f64x2.add(constant(C, 0), f64x2.mul(f64x2.abs(x), constant(E, 0))));
-  let p = constant(E, 15);
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 14));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 13));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 12));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 11));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 10));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 9));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 8));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 7));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 6));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 5));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 4));
-  p = f64x2.add(f64x2.mul(p, t), constant(E, 3));
+  const t2 = f64x2.mul(t, t);
+  const t4 = f64x2.mul(t2, t2);
+  const low = f64x2.add(pair(3, t), f64x2.mul(t2, pair(5, t)));
+  const middle = f64x2.add(pair(7, t), f64x2.mul(t2, pair(9, t)));
+  const high = f64x2.add(f64x2.add(pair(11, t), f64x2.mul(t2, pair(13, t))), f64x2.mul(t4, constant(E, 15)));
+  const p = f64x2.add(low, f64x2.mul(t4, f64x2.add(middle, f64x2.mul(t4, high))));
   const half = f64x2.mul(x, constant(E, 1));
-  const c = f64x2.mul(f64x2.mul(p, t), exp2d(f64x2.neg(f64x2.mul(half, x))));
+  const c = f64x2.mul(f64x2.mul(p, t), exp2(f64x2.mul(f64x2.mul(x, x), constant(C, 8))));
   const positive = f64x2.sub(constant(E, 2), c);
   return f64x2.mul(half, v128.bitselect(c, positive, f64x2.lt(x, f64x2.splat(0))));
+}
+
+/** Coefficients i and i + 1 of geluErf's polynomial. */
+// @ts-ignore: decorator
+@inline
+function pair(i: usize, t: v128): v128 {
+  return f64x2.add(constant(E, i), f64x2.mul(constant(E, i + 1), t));
 }
 
 /** x·σ(1.702·x). */
@@ -81,14 +86,14 @@ function geluQuick(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function selu(x: v128): v128 {
-  const below = f64x2.mul(expm12d(x), constant(C, 5));
-  return v128.bitselect(below, f64x2.mul(x, constant(C, 4)), f64x2.lt(x, f64x2.splat(0)));
+  const below = f64x2.mul(exp2m1(f64x2.mul(x, constant(C, 5))), constant(C, 7));
+  return v128.bitselect(below, f64x2.mul(x, constant(C, 6)), f64x2.lt(x, f64x2.splat(0)));
 }
 
 // @ts-ignore: decorator
 @inline
 function silu(x: v128): v128 {
-  return timesSigmoid(x, x);
+  return timesSigmoid(x, f64x2.mul(x, constant(C, 4)));
 }
 
 const GELU_TANH: i32 = 0;
