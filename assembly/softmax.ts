@@ -65,7 +65,9 @@ export function softmaxRow(x: usize, n: usize, scale: f32): void {
   // What is left over shares a vector with −Infinity, whose exponential is 0.
   let tail = constant(11);
   if (rest) {
-    tail = f32x4.mul(loadLanes(whole, rest, constant(11)), factor);
+    // Scaled before it is filled up: 0 · −Infinity would be NaN.
+    const value = f32x4.mul(loadLanes(whole, rest, f32x4.splat(0)), factor);
+    tail = onlyLanes(value, rest);
     top = f32x4.max(top, tail);
   }
   top = f32x4.max(top, v128.shuffle<i32>(top, top, 2, 3, 0, 1));
@@ -91,6 +93,16 @@ export function softmaxRow(x: usize, n: usize, scale: f32): void {
     v128.store(p, pack4(f64x2.mul(low2(e), inverse), f64x2.mul(high2(e), inverse)));
   }
   if (rest) storeLanes(whole, rest, pack4(f64x2.mul(low2(tail), inverse), f64x2.mul(high2(tail), inverse)));
+}
+
+/** The first 1..3 lanes, −Infinity in the others. */
+// @ts-ignore: decorator
+@inline
+function onlyLanes(value: v128, count: usize): v128 {
+  value = f32x4.replace_lane(value, 3, -Infinity);
+  if (count < 3) value = f32x4.replace_lane(value, 2, -Infinity);
+  if (count < 2) value = f32x4.replace_lane(value, 1, -Infinity);
+  return value;
 }
 
 /** The first 1..3 lanes from memory, the others from `fill`. */

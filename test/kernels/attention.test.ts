@@ -152,6 +152,10 @@ test('attention: float64 within the products’ bounds, causal, from any start, 
 test('attention: a scale other than 1/√d', () =>
   compare({ rows: 5, keys: 20, headDim: 8, causalStart: -1, scale: 0.7 }));
 
+test('attention: a scale of 0 averages the values, every remainder of keys', () => {
+  for (let keys = 1; keys <= 9; keys++) compare({ rows: 3, keys, headDim: 12, causalStart: -1, scale: 0 });
+});
+
 test('attention: each causal row has the same bits alone, with only the keys that it sees', () => {
   const c: Case = { rows: 141, keys: 141, headDim: 18, causalStart: 0 };
   const data = inputs(c);
