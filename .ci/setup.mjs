@@ -20,13 +20,13 @@ step('kernels', ['assembly', 'asconfig.json'], ['build/kernels.wasm'], () => {
   bin('assemblyscript', 'bin/asc.js', ['--target', 'release']);
   embed();
 });
-step('typescript', ['src', 'test', 'bench', 'tsconfig.json'], ['build/src'], () => {
+step('typescript', ['src', 'test', 'bench', 'tsconfig.json', 'weights-manifest.json'], ['build/src'], () => {
   // Stale outputs of deleted sources would still be run as tests.
   for (const folder of ['src', 'test', 'bench'])
     rmSync(join(root, 'build', folder), { recursive: true, force: true });
   bin('typescript', 'bin/tsc', ['-p', 'tsconfig.json']);
 });
-step('bundle', ['src', 'package.json', '.ci/bundle.mjs'], ['dist/index.js'], () => {
+step('bundle', ['src', 'package.json', 'weights-manifest.json', '.ci/bundle.mjs'], ['dist/index.js'], () => {
   run(process.execPath, [join(root, '.ci/bundle.mjs')]);
 });
 

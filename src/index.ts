@@ -1,0 +1,17 @@
+/** smolvlm-wasm: SmolVLM vision-language models over WebAssembly kernels. See README.md. */
+export { AutoProcessor } from './auto-processor.js';
+export type { CheckpointLocation } from './checkpoint/folder.js';
+export {
+  CheckpointError,
+  ConfigError,
+  DisposedError,
+  type ErrorDetails,
+  ImageError,
+  InputError,
+  MemoryError,
+  SmolVLMError,
+} from './errors.js';
+export type { SmolVLMConfig, SmolVLMTextConfig, SmolVLMVisionConfig } from './model/config.js';
+export * from './modeling.js';
+export * from './processing/index.js';
+export type { HostTensor } from './runtime/tensor.js';
