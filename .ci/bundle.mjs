@@ -1,13 +1,15 @@
 /**
  * Bundles the library and the command line into dist/, with every dependency inside: an installed package has none.
  */
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const entries = ['src/index.ts', 'src/cli/main.ts'].map((path) => join(root, path)).filter(existsSync);
+
+rmSync(join(root, 'dist'), { recursive: true, force: true });
 
 await build({
   entryPoints: entries,
@@ -24,4 +26,10 @@ await build({
   minify: true,
   legalComments: 'linked',
   logLevel: 'warning',
+});
+
+// The declarations that tsc made, for people who write TypeScript.
+cpSync(join(root, 'build/src'), join(root, 'dist/types'), {
+  recursive: true,
+  filter: (path) => !/\.(js|map)$/.test(path) && !/cli$|parity$/.test(path),
 });
