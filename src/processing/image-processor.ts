@@ -144,17 +144,14 @@ function asFormat(pixels: Pixels, format: 'channels_first' | 'channels_last', wh
 function prepare(image: Working, options: ImageProcessorOptions, where: string): Prepared {
   const { size } = options;
   const tile = options.max_image_size.longest_edge;
-  const resize = (input: Working, target: Size) => resizePicture(input, target, options.resample, where);
-  if (options.do_resize) {
-    image = resize(image, 'longest_edge' in size ? resizedSize(image, size.longest_edge) : size);
-  }
-  if (!options.do_image_splitting) {
-    return { image: resize(image, { height: tile, width: tile }), rows: 0, cols: 0 };
-  }
-  const target = tiledSize(image, tile);
-  checkBytes(target.height * target.width * 3 * 4, where);
-  image = resize(image, target);
-  return { image, ...tileGrid(image, tile) };
+  const resize = (input: Working, to: Size) => resizePicture(input, to, options.resample, where);
+  const wanted = 'longest_edge' in size ? resizedSize(image, size.longest_edge) : size;
+  const resized = options.do_resize ? wanted : { height: image.height, width: image.width };
+  const target = options.do_image_splitting ? tiledSize(resized, tile) : { height: tile, width: tile };
+  // As float32 RGB: counted before any pixel is made, for both sizes.
+  for (const { height, width } of [resized, target]) checkBytes(height * width * 3 * 4, where);
+  image = resize(resize(image, resized), target);
+  return { image, ...(options.do_image_splitting ? tileGrid(target, tile) : { rows: 0, cols: 0 }) };
 }
 
 /**

@@ -57,7 +57,9 @@ const NAMES = [
 
 export function readFiles(folder: string): ProcessorFiles {
   const present = NAMES.filter((name) => existsSync(join(folder, name)));
-  return Object.fromEntries(present.map((name) => [name, readFileSync(join(folder, name), 'utf8')])) as unknown as ProcessorFiles;
+  return Object.fromEntries(
+    present.map((name) => [name, readFileSync(join(folder, name), 'utf8')]),
+  ) as unknown as ProcessorFiles;
 }
 
 export function loadProcessor(folder: string): SmolVLMProcessor {

@@ -74,6 +74,8 @@ export function readJpegFile(bytes: Uint8Array): JpegFile {
   if (!segments.some(({ marker }) => marker === MARKER.SOS)) {
     throw damaged('no scan', bytes.length, 'an SOS marker', 'none before the end of image');
   }
+  const frame = parseFrame(bytes, frames[0]);
+  checkPlausible(bytes, frame);
   const payload = (marker: number, signature: string) =>
     segments
       .filter((segment) => segment.marker === marker && startsWith(bytes, segment, signature))
@@ -81,13 +83,32 @@ export function readJpegFile(bytes: Uint8Array): JpegFile {
   const adobe = payload(APP14, 'Adobe');
   return {
     bytes,
-    frame: parseFrame(bytes, frames[0]),
+    frame,
     segments,
     adobeTransform: adobe !== undefined && adobe.length >= 7 ? adobe[6] : undefined,
     jfif: payload(MARKER.APP0, 'JFIF\0') !== undefined,
     exif: payload(MARKER.APP1, 'Exif\0\0'),
     xmp: payload(MARKER.APP1, 'http://ns.adobe.com/xap/1.0/\0'),
   };
+}
+
+/** A Huffman code has at least one bit: a file too short for the blocks it claims is refused before memory is taken. */
+function checkPlausible(bytes: Uint8Array, { kind, width, height, components }: JpegFrame): void {
+  if (kind > 2) return;
+  const maxH = Math.max(...components.map(({ h }) => h));
+  const maxV = Math.max(...components.map(({ v }) => v));
+  const blocks = components.reduce(
+    (sum, { h, v }) => sum + Math.ceil((width * h) / (8 * maxH)) * Math.ceil((height * v) / (8 * maxV)),
+    0,
+  );
+  if (bytes.length * 8 >= blocks) return;
+  const least = Math.ceil(blocks / 8);
+  throw damaged(
+    'truncated file',
+    bytes.length,
+    `at least ${least} bytes for ${width}×${height}`,
+    String(bytes.length),
+  );
 }
 
 function* segmentsOf(bytes: Uint8Array): Generator<JpegSegment> {

@@ -36,7 +36,9 @@ export function decodePngPixels(file: PngFile, keepAlpha: boolean): PngPixels {
     }))
     .filter((pass) => pass.width > 0 && pass.height > 0)
     .map((pass) => ({ ...pass, line: Math.ceil((pass.width * bitsPerPixel) / 8) }));
-  const packed = new Uint8Array(passes.reduce((sum, pass) => sum + (pass.line + 1) * pass.height, 0));
+  const size = passes.reduce((sum, pass) => sum + (pass.line + 1) * pass.height, 0);
+  checkPlausible(file, size);
+  const packed = new Uint8Array(size);
   inflateZlib(file.data, packed);
 
   const writer = pixelWriter(file, keepAlpha);
@@ -49,6 +51,20 @@ export function decodePngPixels(file: PngFile, keepAlpha: boolean): PngPixels {
     }
   }
   return { data: writer.data, channels: writer.channels, mode: modeOf(header) };
+}
+
+/** Deflate packs at most 1032 to 1: a file that is too short for what its header claims costs no memory. */
+function checkPlausible({ data }: PngFile, size: number): void {
+  const stored = data.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  if (stored * 1032 >= size) return;
+  const last = data[data.length - 1];
+  const end = last.offset + last.bytes.length;
+  throw damaged(
+    'truncated pixels',
+    end,
+    `at least ${Math.ceil(size / 1032)} bytes of packed pixels`,
+    String(stored),
+  );
 }
 
 function modeOf({ colorType, depth }: PngHeader): PngPixels['mode'] {
@@ -125,7 +141,15 @@ function pixelWriter({ header, palette, transparency }: PngFile, keepAlpha: bool
     return (line[bit >> 3] >> (8 - depth - (bit & 7))) & mask;
   };
   const high = depth === 16 ? (value: number) => value >> 8 : (value: number) => value;
+  // The common case, without a call per sample.
+  const plain = depth === 8 && color && key === undefined;
   const row = (line: Uint8Array, count: number, to: number, step: number) => {
+    if (plain) {
+      for (let x = 0, at = to * channels; x < count; x++, at += step * channels) {
+        for (let c = 0; c < channels; c++) data[at + c] = line[x * samples + c];
+      }
+      return;
+    }
     for (let x = 0, at = to * channels; x < count; x++, at += step * channels) {
       const first = stored(line, x * samples);
       let alpha = 255;
