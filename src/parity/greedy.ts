@@ -60,7 +60,8 @@ export async function runGreedy(model: Model, golden: Golden): Promise<GreedyVer
         found.push({ row, step, expected: token, got: mismatch.got, ...gap });
       }
       if (!expected.every((id) => id >= 0 && id < scores[0].length)) break;
-      pass = next(expected, lengths, step, cache);
+      const positions = lengths.map((length) => length + step);
+      pass = next(model, inputs, expected, positions, cache);
     }
   } finally {
     cache.dispose();
@@ -111,14 +112,31 @@ function inferredMask({ config }: Model, { dims, data }: HostTensor): HostTensor
   return { dims, data: Uint8Array.from(data as Int32Array, (id) => (pads.has(Number(id)) ? 0 : 1)) };
 }
 
-function next(ids: number[], lengths: number[], step: number, past_key_values: KVCache): ForwardInputs {
+function next(
+  { config }: Model,
+  { forward }: GoldenInputs,
+  ids: number[],
+  positions: number[],
+  past_key_values: KVCache,
+): ForwardInputs {
   const dims = [ids.length, 1];
-  const positions = Int32Array.from(lengths, (length) => length + step);
   return {
     input_ids: { dims, data: Int32Array.from(ids) },
-    position_ids: { dims, data: positions },
+    position_ids: { dims, data: Int32Array.from(positions) },
+    image_hidden_states: statesAgain(forward.image_hidden_states, ids, config.image_token_id),
     past_key_values,
   };
+}
+
+/**
+ * States that were given and not encoded go into every pass of the reference's `generate`: an <image> token that it
+ * generates gets the first of them, where the reference does not refuse it.
+ */
+function statesAgain(states: HostTensor | undefined, ids: number[], imageId: number): HostTensor | undefined {
+  const count = ids.filter((id) => id === imageId).length;
+  if (!states || count === 0) return undefined;
+  const width = states.dims[2];
+  return { dims: [count, 1, width], data: states.data.slice(0, count * width) };
 }
 
 /** The scores of each row's last column, [B] of vocab_size: as in the reference, a pad's where the row ends in pads. */
