@@ -1,7 +1,7 @@
 import { InputError } from '../errors.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import type { ForwardInputs } from './forward.js';
-import type { Model } from './model.js';
+import type { BaseModel } from './model.js';
 import { textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import type { PackedTokens } from './tokens.js';
@@ -21,7 +21,7 @@ export interface TokenEmbeddings {
  * @throws InputError for an id outside the vocabulary or embeddings of another width
  */
 export function tokenEmbeddings(
-  model: Model,
+  model: BaseModel,
   { input_ids, inputs_embeds, pixel_values, image_hidden_states }: ForwardInputs,
   tokens: PackedTokens,
   taps?: Taps,

@@ -7,7 +7,7 @@ import { connector } from './connector.js';
 import { tokenEmbeddings } from './embeddings.js';
 import { type KeptImages, keepImages } from './images.js';
 import { mergeImages } from './merger.js';
-import type { Model } from './model.js';
+import type { BaseModel } from './model.js';
 import { imageTap, rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
@@ -57,7 +57,7 @@ export interface ForwardResult {
 
 /** The whole model: pixels and tokens in, hidden states out (SmolVLMModel.forward). */
 export function* forward(
-  model: Model,
+  model: BaseModel,
   inputs: ForwardInputs,
   options: ForwardOptions = {},
 ): Steps<ForwardResult> {
@@ -84,7 +84,7 @@ export function* forward(
 
 /** Pictures to states in the text model's width (SmolVLMModel.get_image_features), or the states given. */
 export function* imageStates(
-  model: Model,
+  model: BaseModel,
   { pixel_values, pixel_attention_mask, image_hidden_states }: ForwardInputs,
   { taps, position_dtype }: ForwardOptions = {},
 ): Steps<ForwardResult['images']> {
@@ -113,7 +113,7 @@ export function* imageStates(
 }
 
 function* encodeGroup(
-  { ops, config, weights }: Model,
+  { ops, config, weights }: BaseModel,
   kept: KeptImages,
   first: number,
   count: number,
@@ -127,7 +127,7 @@ function* encodeGroup(
   return yield* connector(ops, weights.connector, scale_factor, x, count, tap);
 }
 
-function givenStates({ ops, config }: Model, states: HostTensor): ForwardResult['images'] {
+function givenStates({ ops, config }: BaseModel, states: HostTensor): ForwardResult['images'] {
   const width = config.text_config.hidden_size;
   if (states.dims.length !== 3 || states.dims[2] !== width) {
     const expected = `[images, states, ${width}]`;
@@ -138,7 +138,7 @@ function givenStates({ ops, config }: Model, states: HostTensor): ForwardResult[
   return { states: ops.engine.upload(states.data as Float32Array, [images * seqLen, width]), seqLen };
 }
 
-export function newCache({ ops, config }: Model, batch: number): KVCache {
+export function newCache({ ops, config }: BaseModel, batch: number): KVCache {
   const { num_hidden_layers, num_key_value_heads, head_dim } = config.text_config;
   const shape = { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim };
   return new KVCache(ops.engine, shape, batch);

@@ -2,19 +2,45 @@ import type { Engine } from '../runtime/engine.js';
 import { Ops } from '../runtime/ops.js';
 import type { Weight } from '../runtime/weight.js';
 import type { SmolVLMConfig } from './config.js';
-import { type ModelWeights, modelWeights } from './weights.js';
+import {
+  type BaseWeights,
+  baseWeights,
+  type ModelWeights,
+  modelWeights,
+  type VisionWeights,
+  visionWeights,
+} from './weights.js';
 
-/** A model ready to run: its config, its weights by role, and the operations of the engine that holds them. */
-export interface Model {
+/** A vision transformer ready to run: its config, its weights by role, and the operations of the engine that holds them. */
+export interface VisionModel {
   readonly ops: Ops;
+  /** The whole config; of a vision transformer alone, only its vision_config counts. */
   readonly config: SmolVLMConfig;
+  readonly weights: { readonly vision: VisionWeights };
+  /** The same weights by state-dict name, in the reference's order. */
+  readonly named: ReadonlyMap<string, Weight>;
+}
+
+/** Both towers and the connector (SmolVLMModel). */
+export interface BaseModel extends VisionModel {
+  readonly weights: BaseWeights;
+}
+
+/** With the head (SmolVLMForConditionalGeneration). */
+export interface Model extends BaseModel {
   readonly weights: ModelWeights;
 }
 
-export function createModel(
-  engine: Engine,
-  config: SmolVLMConfig,
-  weights: ReadonlyMap<string, Weight>,
-): Model {
-  return { ops: new Ops(engine), config, weights: modelWeights(weights, config) };
+type Named = ReadonlyMap<string, Weight>;
+
+export function createVisionModel(engine: Engine, config: SmolVLMConfig, named: Named): VisionModel {
+  return { ops: new Ops(engine), config, weights: { vision: visionWeights(named, config) }, named };
+}
+
+export function createBaseModel(engine: Engine, config: SmolVLMConfig, named: Named): BaseModel {
+  return { ops: new Ops(engine), config, weights: baseWeights(named, config), named };
+}
+
+export function createModel(engine: Engine, config: SmolVLMConfig, named: Named): Model {
+  return { ops: new Ops(engine), config, weights: modelWeights(named, config), named };
 }

@@ -2,7 +2,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import type { SmolVLMConfig } from './config.js';
 import type { ForwardInputs } from './forward.js';
 import type { KeptImages } from './images.js';
-import type { Model } from './model.js';
+import type { BaseModel } from './model.js';
 import type { StageTap, Taps } from './taps.js';
 import { rotaryTables } from './text.js';
 import type { PackedTokens } from './tokens.js';
@@ -47,7 +47,7 @@ function convolutionTap(
 
 /** The rotary tables of the whole sequence, pads included: [1 or B, S, head_dim] (LlamaRotaryEmbedding's two outputs). */
 export function rotaryTap(
-  { ops, config }: Model,
+  { ops, config }: BaseModel,
   taps: Taps,
   { position_ids }: ForwardInputs,
   past: number,
