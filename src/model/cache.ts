@@ -2,6 +2,7 @@ import { InputError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
 import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
 import type { Tensor } from '../runtime/tensor.js';
+import { type CacheLayer, readLayer } from './cache-tensors.js';
 
 export interface CacheShape {
   layers: number;
@@ -83,21 +84,55 @@ export class KVCache {
 
   /** The page lists of one layer and row, among the activations: `pageCount` addresses a head. */
   pages(layer: number, row: number): { pointer: number; pageCount: number } {
-    const { kvHeads, headDim } = this.shape;
+    const { kvHeads } = this.shape;
     const { slabs } = this.#rows[row];
-    const bytes = pageBytes(headDim);
     const pointer = this.#engine.activations.allocate(4 * Math.max(1, kvHeads * slabs.length));
     const list = this.#engine.u32(pointer, kvHeads * slabs.length);
     for (let head = 0; head < kvHeads; head++) {
       for (let page = 0; page < slabs.length; page++) {
-        list[head * slabs.length + page] = slabs[page] + (layer * kvHeads + head) * bytes;
+        list[head * slabs.length + page] = this.#page(slabs[page], layer, head);
       }
     }
     return { pointer, pageCount: slabs.length };
   }
 
-  /** Forgets every column from `seen` on. */
-  crop(seen: number): void {
+  /** Columns seen so far, pads included (the reference's Cache.get_seq_length). */
+  get_seq_length(): number {
+    return this.seen;
+  }
+
+  /**
+   * A copy of one layer's keys (rotated) and values: [B, kv_heads, seen, head_dim] each, pads 0.
+   * @throws InputError for a layer that there is not
+   */
+  layer(index: number): CacheLayer {
+    if (!Number.isInteger(index) || index < 0 || index >= this.shape.layers) {
+      const expected = `0 … ${this.shape.layers - 1}`;
+      throw new InputError({ what: 'no such layer', where: 'past_key_values', expected, got: `${index}` });
+    }
+    void this.#engine.kernels; // DisposedError once the memory is gone.
+    const rows = this.#rows.map(({ columns, slabs }) => ({
+      columns,
+      addresses: (head: number) => slabs.map((slab) => this.#page(slab, index, head)),
+    }));
+    return readLayer(this.#engine, this.shape, this.seen, rows);
+  }
+
+  /** Copies of all layers (the reference's DynamicCache.to_legacy_cache): keys and values of each. */
+  to_legacy_cache(): [CacheLayer['keys'], CacheLayer['values']][] {
+    return Array.from({ length: this.shape.layers }, (_, index) => {
+      const { keys, values } = this.layer(index);
+      return [keys, values];
+    });
+  }
+
+  /** Forgets every column from `max_length` on; a negative one takes that many columns off the end. */
+  crop(max_length: number): void {
+    if (!Number.isInteger(max_length)) {
+      const got = String(max_length);
+      throw new InputError({ what: 'wrong value', where: 'max_length', expected: 'an integer', got });
+    }
+    const seen = max_length < 0 ? Math.max(0, this.seen + max_length) : max_length;
     this.seen = Math.min(this.seen, seen);
     for (const row of this.#rows) {
       row.columns = row.columns.filter((column) => column < seen);
@@ -120,6 +155,10 @@ export class KVCache {
       expected: `${this.batch} rows`,
       got: `${batch}`,
     });
+  }
+
+  #page(slab: number, layer: number, head: number): number {
+    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim);
   }
 
   #slabBytes(): number {

@@ -123,7 +123,7 @@ function* encodeGroup(
   const tap = taps && imageTap(taps, kept, first, config);
   const { vision_config, scale_factor } = config;
   const vision = weights.vision;
-  const x = yield* visionTransformer(ops, vision, vision_config, kept, first, count, positionDtype, tap);
+  const x = yield* visionTransformer(ops, vision, vision_config, kept, first, count, positionDtype, { tap });
   return yield* connector(ops, weights.connector, scale_factor, x, count, tap);
 }
 

@@ -11,6 +11,30 @@ import type { VisionLayerWeights, VisionWeights } from './weights.js';
 
 const PATH = 'model.vision_model';
 
+/** What a run may listen to besides the result, for a group of images at a time. */
+export interface VisionObservers {
+  tap?: StageTap;
+  /** The embeddings, then each layer's output, before the last norm: [count · patches, hidden_size]. */
+  hidden?: (index: number, hidden: Tensor) => void;
+  /** A layer's attention probabilities strip by strip: `rows` query patches from `firstRow` over the keys `columns`. */
+  attentions?: (strip: VisionStrip) => void;
+}
+
+export interface VisionStrip {
+  layer: number;
+  /** Image of the group. */
+  image: number;
+  head: number;
+  firstRow: number;
+  rows: number;
+  /** Patch of each key; undefined where all patches are keys. */
+  columns: readonly number[] | undefined;
+  keys: number;
+  /** [rows, ld]. */
+  probabilities: Float32Array;
+  ld: number;
+}
+
 /**
  * The SigLIP vision transformer over a few images of one size (SmolVLMVisionTransformer).
  * @param first the first of `count` kept images to encode
@@ -24,16 +48,19 @@ export function* visionTransformer(
   first: number,
   count: number,
   positionDtype: PositionDtype,
-  tap?: StageTap,
+  observers: VisionObservers = {},
 ): Steps<Tensor> {
   const { engine } = ops;
+  const { tap } = observers;
   const keys = visibleKeys(engine, images, first, count);
   const hidden = yield* embeddings(ops, weights, config, images, first, count, positionDtype, tap);
   for (const [index, layer] of weights.layers.entries()) {
     const mark = engine.activations.mark();
-    yield* encoderLayer(ops, layer, config, hidden, keys, `${PATH}.encoder.layers.${index}`, tap);
+    observers.hidden?.(index, hidden);
+    yield* encoderLayer(ops, layer, config, hidden, keys, index, observers);
     engine.activations.release(mark);
   }
+  observers.hidden?.(weights.layers.length, hidden);
   tap?.(`${PATH}.encoder`, hidden);
   const { weight, bias } = weights.post_layernorm;
   const out = ops.layerNorm(hidden, weight, bias, config.layer_norm_eps);
@@ -90,13 +117,15 @@ function* encoderLayer(
   config: SmolVLMVisionConfig,
   hidden: Tensor,
   keys: VisibleKeys[],
-  path: string,
-  tap?: StageTap,
+  index: number,
+  observers: VisionObservers,
 ): Steps<void> {
+  const path = `${PATH}.encoder.layers.${index}`;
+  const { tap } = observers;
   const { layer_norm1, layer_norm2, fc1, fc2 } = weights;
   let x = ops.layerNorm(hidden, layer_norm1.weight, layer_norm1.bias, config.layer_norm_eps);
   tap?.(`${path}.layer_norm1`, x);
-  x = yield* attention(ops, weights, config, x, keys, `${path}.self_attn`, tap);
+  x = yield* attention(ops, weights, config, x, keys, index, observers);
   ops.add(hidden, x);
 
   x = ops.layerNorm(hidden, layer_norm2.weight, layer_norm2.bias, config.layer_norm_eps);
@@ -119,10 +148,11 @@ function* attention(
   config: SmolVLMVisionConfig,
   x: Tensor,
   keys: VisibleKeys[],
-  path: string,
-  tap?: StageTap,
+  layer: number,
+  { tap, attentions }: VisionObservers,
 ): Steps<Tensor> {
   const { engine } = ops;
+  const path = `${PATH}.encoder.layers.${layer}.self_attn`;
   const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
   const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
   const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
@@ -134,7 +164,7 @@ function* attention(
   const headDim = config.hidden_size / heads;
   const patches = x.rows / keys.length;
   const mixed = engine.tensor(x.rows, x.columns);
-  for (const [image, { indices, count, scale }] of keys.entries()) {
+  for (const [image, { indices, columns, count, scale }] of keys.entries()) {
     const mark = engine.activations.mark();
     const start = image * patches;
     const { pages, pageCount } = ops.packKeys(k, v, start, count, heads, headDim, indices);
@@ -143,7 +173,11 @@ function* attention(
       q.slice(start, patches),
       pages,
       { keys: count, kvHeads: heads, headDim, causalStart: -1, scale: scale / Math.sqrt(headDim), pageCount },
-      undefined,
+      attentions &&
+        ((head, firstRow, rows, pointer, ld) => {
+          const probabilities = engine.f32(pointer, rows * ld);
+          attentions({ layer, image, head, firstRow, rows, columns, keys: count, probabilities, ld });
+        }),
       mixed.slice(start, patches),
     );
     engine.activations.release(mark);
@@ -157,6 +191,8 @@ function* attention(
 interface VisibleKeys {
   /** Pointer to the int32 indices of the patches that are keys, 0 for all of them. */
   indices: number;
+  /** The same patches; undefined for all of them. */
+  columns: readonly number[] | undefined;
   count: number;
   /** 1, or 0 where no patch is valid: the reference then attends to all patches alike. */
   scale: number;
@@ -165,8 +201,8 @@ interface VisibleKeys {
 function visibleKeys(engine: Engine, images: KeptImages, first: number, count: number): VisibleKeys[] {
   return images.patchMasks.slice(first, first + count).map((mask) => {
     const kept = Array.from(mask.keys()).filter((index) => mask[index]);
-    if (kept.length === 0) return { indices: 0, count: mask.length, scale: 0 };
-    if (kept.length === mask.length) return { indices: 0, count: mask.length, scale: 1 };
-    return { indices: engine.uploadInt32(kept), count: kept.length, scale: 1 };
+    if (kept.length === 0) return { indices: 0, columns: undefined, count: mask.length, scale: 0 };
+    if (kept.length === mask.length) return { indices: 0, columns: undefined, count: mask.length, scale: 1 };
+    return { indices: engine.uploadInt32(kept), columns: kept, count: kept.length, scale: 1 };
   });
 }

@@ -135,7 +135,10 @@ export function baseWeights(weights: ReadonlyMap<string, Weight>, config: SmolVL
 export function modelWeights(weights: ReadonlyMap<string, Weight>, config: SmolVLMConfig): ModelWeights {
   const base = baseWeights(weights, config);
   const tied = config.text_config.tie_word_embeddings;
-  return { ...base, lm_head: tied ? base.text.embed_tokens : new NamedWeights(weights).get('lm_head.weight') };
+  return {
+    ...base,
+    lm_head: tied ? base.text.embed_tokens : new NamedWeights(weights).get('lm_head.weight'),
+  };
 }
 
 function layers<T>(count: number, make: (index: number) => T): T[] {
