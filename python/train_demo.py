@@ -1,13 +1,16 @@
 """Trains the embedded demo checkpoint, a small SmolVLM that answers questions about pictures of coloured shapes.
 
     python train_demo.py train --run RUN --steps 6000 --decay 1800     start, or go on where RUN/run.state.pt stopped
+    python train_demo.py look --run RUN --steps 1500                   lessons for the vision tower alone, in between
     python train_demo.py export --run RUN --out FOLDER                 the averaged weights, rounded to F16
     python train_demo.py evaluate --model FOLDER [--report FILE]       500 held-out pictures through transformers
     python train_demo.py fixtures --model FOLDER --out FOLDER          200 of them as files, with the model's answers
+    python train_demo.py pictures --out FOLDER                         the three pictures of the examples
 
 The learning rate is constant after a warm-up and falls to zero over the last --decay steps, so a run can be made longer
-or shorter while it goes: stop it, and start it again with other --steps. Every batch is a function of its step number.
-Held-out pictures have the seeds 0..499, validation during training 100000.., training 1000000000 and above.
+or shorter while it goes: stop it (a file named stop in RUN ends `train` at the next step, state saved; SIGTERM ends `look`), and start it again with other --steps. Every batch is a
+function of its step number. Held-out pictures have the seeds 0..499, validation during training 100000..100191,
+training 1000000000 and above. The checkpoint's README tells how the committed weights came about.
 """
 
 from __future__ import annotations
@@ -15,24 +18,27 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import signal
 import time
 from pathlib import Path
 
 import torch
+from torch import distributed, multiprocessing
 
-from demo.batches import Batches
+from demo.batches import Batches, Views
 from demo.evaluate import evaluate, write_fixtures
 from demo.export import export
 from demo.model import CONTEXT, IMAGE_TOKENS, SIDE, TILE, Muon, Trainee, configuration
+from demo.pictures import write_pictures
 from demo.questions import KINDS, sample_questions
 from demo.scenes import picture_file, tile_of_file
 from demo.vocabulary import VOCABULARY, build_tokenizer, write_processor_files
 
-PICTURES, QUESTIONS, WARM_UP, RAMP = 48, 8, 100, 1200
-MUON_RATE, ADAM_RATE, AVERAGING = 0.02, 3e-3, 0.998
+PICTURES, QUESTIONS, WARM_UP, RAMP = 48, 6, 100, 500
+MUON_RATE, LOOK_RATE, ADAM_RATE, AVERAGING = 0.008, 0.01, 2e-3, 0.998
 VALIDATION_SEEDS = range(100_000, 100_192)
 COLUMNS = ("step", "minutes", "rate", "loss", "dense", "ground", "patch_shape", "patch_colour", "token", "exact",
-           "validation_exact")
+           "validation_exact", "centre")
 
 
 def rate_at(step: int, steps: int, decay: int) -> float:
@@ -60,7 +66,7 @@ def validation(batches: Batches) -> tuple[list, list[list[str]]]:
     made, kinds = [], []
     for seed in VALIDATION_SEEDS:
         scene, _, data, rng = picture_file(seed)
-        made.append((scene, tile_of_file(data), sample_questions(scene, len(KINDS), rng)))
+        made.append((scene, tile_of_file(data), sample_questions(scene, len(KINDS), rng, even=True)))
         kinds.append([kind for kind, _, _ in made[-1][2]])
     return [batches.collate(made[i : i + 48]) for i in range(0, len(made), 48)], kinds
 
@@ -83,8 +89,24 @@ def validate(trainee: Trainee, averaged: dict, batches: list, kinds: list[list[s
     return sum(everything) / len(everything), " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in by_kind.items())
 
 
-def train(run: Path, steps: int, decay: int, threads: int) -> None:
-    torch.set_num_threads(threads)
+def share_gradients(params: list[torch.nn.Parameter], world: int, stopping: bool) -> bool:
+    """Averages the gradients over the processes; gives back whether any of them was asked to stop."""
+    if world == 1:
+        return stopping
+    flat = torch.cat([p.grad.flatten() for p in params] + [torch.tensor([float(stopping)])])
+    distributed.all_reduce(flat)
+    start = 0
+    for p in params:
+        p.grad.copy_(flat[start : start + p.numel()].view_as(p)).div_(world)
+        start += p.numel()
+    return bool(flat[-1] > 0)
+
+
+def train(rank: int, world: int, run: Path, steps: int, decay: int) -> None:
+    """One of `world` processes with a thread each: on a busy machine they wait for one another once a step only."""
+    torch.set_num_threads(1)
+    if world > 1:
+        distributed.init_process_group("gloo", init_method=f"file://{run.resolve()}/meeting", rank=rank, world_size=world)
     trainee = build(run)
     hidden, rest = [], []
     for name, p in trainee.named_parameters():
@@ -104,8 +126,8 @@ def train(run: Path, steps: int, decay: int, threads: int) -> None:
         first, minutes = state["step"], state["minutes"]
         print(f"going on at step {first}", flush=True)
 
-    batches = Batches(run / "tokenizer.json", PICTURES, QUESTIONS, RAMP)
-    check, kinds = validation(batches)
+    batches = Batches(run / "tokenizer.json", PICTURES // world, QUESTIONS, RAMP, rank, world)
+    check, kinds = validation(batches) if rank == 0 else ([], [])
     loader = iter(torch.utils.data.DataLoader(
         batches, batch_size=None, sampler=range(first, steps), num_workers=1, prefetch_factor=6))
     began, saved, sums, count = time.time() - 60 * minutes, time.time(), {}, 0
@@ -125,6 +147,7 @@ def train(run: Path, steps: int, decay: int, threads: int) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             language, probes, report = trainee(batch)
         (language + 0.4 * probes).backward()
+        stop = share_gradients([*hidden, *rest], world, (run / "stop").exists())
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         muon.step()
         adam.step()
@@ -133,6 +156,10 @@ def train(run: Path, steps: int, decay: int, threads: int) -> None:
         for k, v in trainee.state_dict().items():
             averaged[k].lerp_(v, 1 - keep)
 
+        if rank > 0:
+            if stop:
+                return
+            continue
         for k, v in report.items():
             sums[k] = sums.get(k, 0.0) + v
         count += 1
@@ -140,7 +167,7 @@ def train(run: Path, steps: int, decay: int, threads: int) -> None:
         if done % 50 == 0 or done == steps:
             row = {k: f"{v / count:.4f}" for k, v in sums.items()}
             row |= {"step": done, "minutes": f"{(time.time() - began) / 60:.2f}", "rate": f"{rate:.3f}"}
-            if done % 250 == 0 or done == steps:
+            if done % 300 == 0 or done == steps:
                 exact, detail = validate(trainee, averaged, check, kinds)
                 row["validation_exact"] = f"{exact:.4f}"
                 print(f"  validation {exact:.4f}: {detail}", flush=True)
@@ -153,14 +180,64 @@ def train(run: Path, steps: int, decay: int, threads: int) -> None:
                 writer.writerow(row)
             print(" ".join(f"{k} {row[k]}" for k in COLUMNS if k in row), flush=True)
             sums, count = {}, 0
-        if time.time() - saved > 120 or done == steps:
+        if time.time() - saved > 120 or done == steps or stop:
             save(done)
             saved = time.time()
+        if stop:
+            return
+
+
+def look(run: Path, steps: int, threads: int) -> None:
+    """Lessons for the vision tower alone, between two stretches of `train`: without the text a picture costs a fifth."""
+    torch.set_num_threads(threads)
+    state_file = run / "run.state.pt"
+    state = torch.load(state_file)
+    trainee = build(run)
+    trainee.load_state_dict(state["trainee"])
+    vision = list(trainee.vlm.model.vision_model.named_parameters())
+    muon = Muon([p for n, p in vision if p.ndim == 2 and "layers" in n], lr=LOOK_RATE)
+    rest = [p for n, p in vision if not (p.ndim == 2 and "layers" in n)]
+    rest += [*trainee.patch_probe.parameters(), *trainee.ground_probe.parameters()]
+    adam = torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    loader = iter(torch.utils.data.DataLoader(
+        Views(64), batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=8))
+    began, sums = time.time(), {}
+
+    def save() -> None:
+        done = state | {"trainee": trainee.state_dict(), "averaged": trainee.state_dict(),
+                        "minutes": state["minutes"] + (time.time() - began) / 60}
+        torch.save(done, state_file.with_suffix(".new"))
+        os.replace(state_file.with_suffix(".new"), state_file)
+
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    for step in range(steps):
+        batch = next(loader)
+        rate = min(1.0, (step + 1) / 50) * min(1.0, 0.2 + 1.6 * (1 - step / steps))
+        for optimizer, full in ((muon, LOOK_RATE), (adam, ADAM_RATE)):
+            for group in optimizer.param_groups:
+                group["lr"] = full * rate
+        with torch.autocast("cpu", torch.bfloat16):
+            dense, ground, report = trainee.probe(trainee.see(batch["pixels"].float() / 127.5 - 1), batch)
+        (dense + 0.3 * ground).backward()
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        muon.step()
+        adam.step()
+        trainee.zero_grad()
+        for k, v in report.items():
+            sums[k] = sums.get(k, 0.0) + v
+        if (step + 1) % 100 == 0:
+            print(f"look {step + 1} minutes {(time.time() - began) / 60:.2f} "
+                  + " ".join(f"{k} {v / 100:.4f}" for k, v in sums.items()), flush=True)
+            sums = {}
+        if stopping:
+            break
+    save()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "export", "evaluate", "fixtures"])
+    parser.add_argument("what", choices=["train", "look", "export", "evaluate", "fixtures", "pictures"])
     parser.add_argument("--run", type=Path, default=Path("demo-run"))
     parser.add_argument("--model", type=Path)
     parser.add_argument("--out", type=Path)
@@ -170,11 +247,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if options.what == "train":
-        train(options.run, options.steps, options.decay, options.threads)
+        options.run.mkdir(parents=True, exist_ok=True)
+        for leftover in ("meeting", "stop"):
+            (options.run / leftover).unlink(missing_ok=True)
+        arguments = (options.threads, options.run, options.steps, options.decay)
+        if options.threads == 1:
+            train(0, *arguments)
+        else:
+            multiprocessing.spawn(train, arguments, nprocs=options.threads)
+    elif options.what == "look":
+        look(options.run, options.steps, options.threads)
     elif options.what == "export":
         export(options.run, options.out)
     elif options.what == "evaluate":
         evaluate(options.model, options.report)
+    elif options.what == "pictures":
+        write_pictures(options.out)
     else:
         write_fixtures(options.model, options.out)
 

@@ -11,20 +11,66 @@ from tokenizers import Tokenizer
 
 from .model import IMAGE_TOKENS
 from .questions import sample_questions
-from .scenes import GROUNDS, PATTERNS, patch_classes, training_tile
+from .scenes import GROUNDS, PATTERNS, patch_classes, patch_offsets, training_tile
 
 TRAINING_SEEDS = 1_000_000_000  # training pictures have the seeds from here on; held-out ones lie far below
+VIEW_SEEDS = 2_000_000_000
 
 
 class Batches(torch.utils.data.Dataset):
-    """Batch `step` for any step; hardness grows over the first `ramp` steps."""
+    """Batch `step`, for any step. Hardness grows over the first `ramp` steps.
 
-    def __init__(self, tokenizer_file: Path, pictures: int, questions: int, ramp: int, visits: int):
+    Drawing costs more than asking, so a block of `block` batches is visited twice, with other questions. Of `world`
+    trainers each draws its own share.
+    """
+
+    def __init__(self, tokenizer_file: Path, pictures: int, questions: int, ramp: int, rank: int = 0, world: int = 1,
+                 block: int = 16):
         self.tokenizer_file, self.pictures, self.questions = str(tokenizer_file), pictures, questions
-        self.ramp, self.visits = ramp, visits
+        self.ramp, self.block, self.rank, self.world = ramp, block, rank, world
+        self.drawn: dict[int, list] = {}
 
     def __len__(self) -> int:
         return 1 << 40
+
+    def draw(self, number: int, hardness: float) -> list:
+        """The pictures of drawn batch `number`, kept until a later block begins."""
+        if number not in self.drawn:
+            first = number - number % self.block
+            self.drawn = {k: v for k, v in self.drawn.items() if k >= first}
+            start = TRAINING_SEEDS + (number * self.world + self.rank) * self.pictures
+            self.drawn[number] = [training_tile(start + i, hardness)[:2] for i in range(self.pictures)]
+        return self.drawn[number]
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        hardness = min(1.0, 0.2 + 0.8 * step / max(self.ramp, 1))
+        number = step // (2 * self.block) * self.block + step % self.block
+        rng = np.random.default_rng([TRAINING_SEEDS, step, self.rank])
+        return self.collate([(*d, sample_questions(d[0], self.questions, rng)) for d in self.draw(number, hardness)])
+
+    def collate(self, samples: list) -> dict[str, torch.Tensor]:
+        """[(scene, tile, questions)] -> one packed batch."""
+        names = list(GROUNDS)
+        rows = [self.pack(asked) for _, _, asked in samples]
+        grounds = [
+            [PATTERNS.index(s.pattern), *([names.index(g) for g in s.grounds] + [len(names)])[:2]] for s, _, _ in samples
+        ]
+        length = max(len(r[0]) for r in rows)
+        pads = (0, 0, 99, -100)  # ids, positions, segments, targets
+        ids, positions, segments, targets = (
+            torch.tensor([r[k] + [pad] * (length - len(r[k])) for r in rows]) for k, pad in enumerate(pads)
+        )
+        return {
+            "pixels": torch.from_numpy(np.stack([t for _, t, _ in samples])).permute(0, 3, 1, 2).contiguous(),
+            "patches": torch.from_numpy(np.stack([patch_classes(s) for s, _, _ in samples])),
+            "offsets": torch.from_numpy(np.stack([patch_offsets(s) for s, _, _ in samples])),
+            "ground": torch.tensor(grounds),
+            "ids": ids,
+            "positions": positions,
+            "segments": segments,
+            "targets": targets,
+            "image_start": torch.tensor(self.prefix.index(self.encode("<image>")[0])),
+        }
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -39,31 +85,6 @@ class Batches(torch.utils.data.Dataset):
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text).ids
 
-    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        hardness = min(1.0, 0.2 + 0.8 * step / max(self.ramp, 1))
-        rows, tiles, patches, grounds = [], [], [], []
-        names = list(GROUNDS)
-        for i in range(self.pictures):
-            seed = TRAINING_SEEDS + step * self.pictures + i
-            scene, tile, rng = training_tile(seed, hardness)
-            tiles.append(tile)
-            patches.append(patch_classes(scene))
-            codes = [names.index(g) for g in scene.grounds] + [len(names)]
-            grounds.append([PATTERNS.index(scene.pattern), *codes[:2]])
-            rows.append(self.pack(sample_questions(scene, self.questions, rng)))
-        length = max(len(r[0]) for r in rows)
-        pads = (0, 0, 99, -100)  # ids, positions, segments, targets
-        ids, positions, segments, targets = (
-            torch.tensor([r[k] + [pad] * (length - len(r[k])) for r in rows]) for k, pad in enumerate(pads)
-        )
-        return {
-            "pixels": torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).contiguous(),
-            "patches": torch.from_numpy(np.stack(patches)),
-            "ground": torch.tensor(grounds),
-            "ids": ids, "positions": positions, "segments": segments, "targets": targets,
-            "image_start": torch.tensor(self.prefix.index(self.encode("<image>")[0])),
-        }
-
     def pack(self, asked: list[tuple[str, str, str]]) -> tuple[list[int], list[int], list[int], list[int]]:
         ids = list(self.prefix)
         positions, segments, targets = list(range(len(ids))), [0] * len(ids), [-100] * len(ids)
@@ -77,3 +98,41 @@ class Batches(torch.utils.data.Dataset):
             segments += [number] * span
             targets += [-100] * (len(head) - 1) + tail
         return ids, positions, segments, targets
+
+
+class Views(torch.utils.data.Dataset):
+    """Batches of pictures alone, with their patch classes, for the vision tower's own lessons.
+
+    Each drawn block is visited four times, turned and mirrored: patch classes turn with their picture.
+    """
+
+    def __init__(self, pictures: int, block: int = 16, visits: int = 4):
+        self.pictures, self.block, self.visits = pictures, block, visits
+        self.drawn: dict[int, list] = {}
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        number = step // (self.visits * self.block) * self.block + step % self.block
+        if number not in self.drawn:
+            first = number - number % self.block
+            self.drawn = {k: v for k, v in self.drawn.items() if k >= first}
+            start = VIEW_SEEDS + number * self.pictures
+            self.drawn[number] = [training_tile(start + i, 1.0)[:2] for i in range(self.pictures)]
+        rng = np.random.default_rng([VIEW_SEEDS, step])
+        names = list(GROUNDS)
+        pixels, patches, grounds = [], [], []
+        for scene, tile in self.drawn[number]:
+            turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+            classes = patch_classes(scene)
+            side = int(len(classes) ** 0.5)
+            for array, into in ((tile, pixels), (classes.reshape(side, side, 2), patches)):
+                array = np.rot90(array, turns)
+                into.append(np.ascontiguousarray(array[:, ::-1] if mirrored else array))
+            grounds.append([PATTERNS.index(scene.pattern), *([names.index(g) for g in scene.grounds] + [len(names)])[:2]])
+        return {
+            "pixels": torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous(),
+            "patches": torch.from_numpy(np.stack(patches)).flatten(1, 2),
+            "ground": torch.tensor(grounds),
+        }

@@ -205,11 +205,17 @@ def _extreme(things: list[Thing], rng: np.random.Generator) -> tuple[str, str] |
     return _pick(rng, EXTREME[side]), f"The {thing.name}."
 
 
-def sample_questions(scene: Scene, count: int, rng: np.random.Generator) -> list[tuple[str, str, str]]:
-    """`count` different (kind, question, answer), every kind in turn before one comes again."""
+# How often training asks each kind: what is learned last is asked most.
+SHARES = {"describe": 0.6, "list": 0.6, "count": 1.3, "relation": 1.8, "place": 1.4, "colour": 1.2, "shape": 0.6,
+          "background": 0.25, "exists": 1.2, "extreme": 1.1}
+
+
+def sample_questions(scene: Scene, count: int, rng: np.random.Generator, even: bool = False) -> list[tuple[str, str, str]]:
+    """`count` different (kind, question, answer); even: every kind in turn before one comes again."""
     found: dict[str, tuple[str, str, str]] = {}
+    shares = np.array(list(SHARES.values())) / sum(SHARES.values())
     while len(found) < count:
-        for kind in rng.permutation(KINDS):
+        for kind in rng.permutation(KINDS) if even else rng.choice(KINDS, count, p=shares):
             pair = ask(scene, str(kind), rng)
             if pair and len(found) < count:
                 found.setdefault(pair[0], (str(kind), *pair))

@@ -299,3 +299,24 @@ def patch_classes(scene: Scene, side: int = 8) -> np.ndarray:
         out[np.hypot(dx, dy) < t.radius * 0.95] = code
         out[min(int(t.y * side), side - 1), min(int(t.x * side), side - 1)] = code
     return out.reshape(-1, 2)
+
+
+def patch_offsets(scene: Scene, side: int = 8) -> np.ndarray:
+    """Per patch [side * side, 3]: 1 where a thing's centre lies, and the way to it in patches (x, y) where one covers it."""
+    out = np.zeros((side, side, 3), np.float32)
+    centres = (np.arange(side) + 0.5) / side
+    fraction = math.sqrt(scene.width * scene.height)
+    grid = np.stack(np.broadcast_arrays(centres[None], centres[:, None]), -1)
+    for t in scene.things:
+        away = (np.array([t.x, t.y]) - grid) * side
+        dx, dy = away[..., 0] / side * scene.width / fraction, away[..., 1] / side * scene.height / fraction
+        covered = np.hypot(dx, dy) < t.radius * 0.95
+        row, column = min(int(t.y * side), side - 1), min(int(t.x * side), side - 1)
+        covered[row, column] = True
+        out[covered, 1:] = away[covered]
+        out[row, column, 0] = 1
+    return out.reshape(-1, 3)
+
+
+def tile_of_file(data: bytes) -> np.ndarray:
+    return tile(Image.open(io.BytesIO(data)).convert("RGB"))
