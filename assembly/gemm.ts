@@ -1,16 +1,15 @@
 /**
- * The loops round the tiles. `dtype` is a constant wherever these functions are called, so that one branch remains.
- * Rows are taken in blocks, so that a block of `a` stays in the second-level cache while all panels pass by it.
+ * The loops round the tiles: a block of rows stays in the second-level cache while all panels pass by it. `dtype` is a
+ * constant wherever these functions are called, so that one branch remains.
  */
-import { K_BLOCK, emptyProduct, panelBlock } from './gemm_tile';
+import { K_BLOCK, ROW_BLOCK } from './blocks';
+import { emptyProduct, panelBlock, spreadRows } from './gemm_tile';
 import { gemv } from './gemv';
-import { panelScratch } from './scratch';
+import { panelScratch, rowScratch } from './scratch';
 import { F32, weights4 } from './widen';
 
-/** Rows in a block: 120 × K float32 values. A multiple of the tile's rows. */
-const ROW_BLOCK: usize = 120;
-/** Fewer rows than this read the panels as a stream, without widening them into scratch. */
-const STREAM_ROWS: usize = 4;
+/** Fewer rows than this are taken one by one, reading the panels as a stream. */
+const STREAM_ROWS: usize = 3;
 
 // @ts-ignore: decorator
 @inline
@@ -32,21 +31,30 @@ export function gemm(
   }
   for (let m: usize = 0; m < M; m += ROW_BLOCK) {
     const rows = min(ROW_BLOCK, M - m);
-    for (let n: usize = 0; n < N; n += 8) {
-      const panel = w + (n >> 3) * panelBytes;
-      const columns = min<usize>(8, N - n);
-      for (let k: usize = 0; k < K; k += K_BLOCK) {
-        const kCount = min(K_BLOCK, K - k);
-        const last = k + kCount == K;
-        let block = panel + k * kBytes;
-        if (dtype != F32) {
-          widenBlock(dtype, block, kCount);
-          block = panelScratch;
+    // What fewer rows leave free in scratch takes more K-blocks, so that panels are read in longer runs.
+    const spreadBytes = ((rows + 3) & ~3) * K_BLOCK * 16;
+    const span = ROW_BLOCK * K_BLOCK * 16 / spreadBytes * K_BLOCK;
+    for (let k0: usize = 0; k0 < K; k0 += span) {
+      const k1 = min(K, k0 + span);
+      for (let k = k0, s = rowScratch; k < k1; k += K_BLOCK, s += spreadBytes) {
+        spreadRows(s, a + m * lda + (k << 2), lda, rows, min(K_BLOCK, K - k));
+      }
+      for (let n: usize = 0; n < N; n += 8) {
+        const panel = w + (n >> 3) * panelBytes;
+        const to = out + m * ldc + (n << 2);
+        for (let k = k0, s = rowScratch; k < k1; k += K_BLOCK, s += spreadBytes) {
+          const count = min(K_BLOCK, K - k);
+          let block = panel + k * kBytes;
+          if (dtype != F32) {
+            widenBlock(dtype, block, count);
+            block = panelScratch;
+          }
+          const last = k + count == K;
+          panelBlock(
+            to, ldc, s, block, rows, count, k == 0 && !accumulate, last && bias ? bias + (n << 2) : 0,
+            min<usize>(8, N - n),
+          );
         }
-        panelBlock(
-          out + m * ldc + (n << 2), ldc, a + m * lda + (k << 2), lda, block, rows, kCount,
-          k == 0 && !accumulate, last && bias ? bias + (n << 2) : 0, columns,
-        );
       }
     }
   }

@@ -6,43 +6,34 @@
  */
 import { biasScratch, tileScratch } from './scratch';
 
-/** Rows of k that are summed before the sum goes to the total. */
-export const K_BLOCK: usize = 128;
-
-/** The rows of a tile for float32 weights: 4 rows × 8 columns; lda and ldc in bytes. */
-export function tile4x8(
-  out: usize, ldc: usize, a: usize, lda: usize, w: usize, K: usize, first: bool, bias: usize,
-): void {
-  let a0 = a;
-  let a1 = a0 + lda;
-  let a2 = a1 + lda;
-  let a3 = a2 + lda;
-  const end = a0 + (K << 2);
+/**
+ * 4 rows × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand, s is `[K][4 rows][4 equal lanes]`: loads
+ * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20).
+ */
+export function tile4x8(out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
+  const end = w + (K << 5);
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
   let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
   let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  // Unrolling by hand makes V8 11 spill; V8 unrolls this itself.
-  while (a0 < end) {
+  // One k per turn: two make V8 11 spill (from 49 to 31 GFLOP/s).
+  while (w < end) {
     const b0 = v128.load(w);
     const b1 = v128.load(w, 16);
-    let x = v128.load_splat<f32>(a0);
+    let x = v128.load(s);
     c00 = f32x4.add(c00, f32x4.mul(x, b0));
     c01 = f32x4.add(c01, f32x4.mul(x, b1));
-    x = v128.load_splat<f32>(a1);
+    x = v128.load(s, 16);
     c10 = f32x4.add(c10, f32x4.mul(x, b0));
     c11 = f32x4.add(c11, f32x4.mul(x, b1));
-    x = v128.load_splat<f32>(a2);
+    x = v128.load(s, 32);
     c20 = f32x4.add(c20, f32x4.mul(x, b0));
     c21 = f32x4.add(c21, f32x4.mul(x, b1));
-    x = v128.load_splat<f32>(a3);
+    x = v128.load(s, 48);
     c30 = f32x4.add(c30, f32x4.mul(x, b0));
     c31 = f32x4.add(c31, f32x4.mul(x, b1));
-    a0 += 4;
-    a1 += 4;
-    a2 += 4;
-    a3 += 4;
     w += 32;
+    s += 64;
   }
   finish8(out, c00, c01, first, bias);
   finish8(out + ldc, c10, c11, first, bias);
@@ -50,18 +41,30 @@ export function tile4x8(
   finish8(out + 3 * ldc, c30, c31, first, bias);
 }
 
-/** One row. */
-export function tile1x8(out: usize, a: usize, w: usize, K: usize, first: bool, bias: usize): void {
-  const end = a + (K << 2);
-  let c0 = f32x4.splat(0), c1 = f32x4.splat(0);
-  while (a < end) {
-    const x = v128.load_splat<f32>(a);
-    c0 = f32x4.add(c0, f32x4.mul(x, v128.load(w)));
-    c1 = f32x4.add(c1, f32x4.mul(x, v128.load(w, 16)));
-    a += 4;
-    w += 32;
+/** Rows of `a` (lda in bytes) to tiles of 4, each `[K][4 rows][4 equal lanes]`; rows that are missing become zeros. */
+export function spreadRows(s: usize, a: usize, lda: usize, M: usize, K: usize): void {
+  const zero = f32x4.splat(0);
+  for (let row: usize = 0; row < M; row += 4) {
+    for (let r: usize = 0; r < 4; r++) {
+      let to = s + (r << 4);
+      let from = a + (row + r) * lda;
+      const end = to + (K << 6);
+      if (row + r < M) {
+        const whole = to + ((K & ~3) << 6);
+        for (; to < whole; to += 256, from += 16) {
+          const x = v128.load(from);
+          v128.store(to, v128.shuffle<i32>(x, x, 0, 0, 0, 0));
+          v128.store(to, v128.shuffle<i32>(x, x, 1, 1, 1, 1), 64);
+          v128.store(to, v128.shuffle<i32>(x, x, 2, 2, 2, 2), 128);
+          v128.store(to, v128.shuffle<i32>(x, x, 3, 3, 3, 3), 192);
+        }
+        for (; to < end; to += 64, from += 4) v128.store(to, v128.load_splat<f32>(from));
+      } else {
+        for (; to < end; to += 64) v128.store(to, zero);
+      }
+    }
+    s += K << 6;
   }
-  finish8(out, c0, c1, first, bias);
 }
 
 /** Adds a block's sums of one row to its totals, and the bias where there is one. */
@@ -80,33 +83,22 @@ export function finish8(out: usize, c0: v128, c1: v128, first: bool, bias: usize
   v128.store(out, c1, 16);
 }
 
-/** M rows against one K-block of one panel of float32 weights, of which `columns` outputs (1..8) are written. */
+/** M spread rows against one K-block of one panel of float32 weights, of which `columns` outputs (1..8) are written. */
 export function panelBlock(
-  out: usize, ldc: usize, a: usize, lda: usize, w: usize, M: usize, K: usize,
-  first: bool, bias: usize, columns: usize,
+  out: usize, ldc: usize, s: usize, w: usize, M: usize, K: usize, first: bool, bias: usize, columns: usize,
 ): void {
-  if (columns < 8 && bias) bias = copyBias(bias, columns);
-  const whole = columns == 8;
   let row: usize = 0;
-  for (; row + 4 <= M; row += 4) {
-    const to = out + row * ldc;
-    if (whole) {
-      tile4x8(to, ldc, a + row * lda, lda, w, K, first, bias);
-    } else {
-      if (!first) copyRows(tileScratch, 32, to, ldc, 4, columns);
-      tile4x8(tileScratch, 32, a + row * lda, lda, w, K, first, bias);
-      copyRows(to, ldc, tileScratch, 32, 4, columns);
-    }
+  if (columns == 8) {
+    for (; row + 4 <= M; row += 4, s += K << 6, out += 4 * ldc) tile4x8(out, ldc, s, w, K, first, bias);
+  } else if (bias) {
+    bias = copyBias(bias, columns);
   }
-  for (; row < M; row++) {
-    const to = out + row * ldc;
-    if (whole) {
-      tile1x8(to, a + row * lda, w, K, first, bias);
-    } else {
-      if (!first) copyRows(tileScratch, 32, to, ldc, 1, columns);
-      tile1x8(tileScratch, a + row * lda, w, K, first, bias);
-      copyRows(to, ldc, tileScratch, 32, 1, columns);
-    }
+  // What a whole tile would write beyond goes through scratch.
+  for (; row < M; row += 4, s += K << 6, out += 4 * ldc) {
+    const rows = min<usize>(4, M - row);
+    if (!first) copyRows(tileScratch, 32, out, ldc, rows, columns);
+    tile4x8(tileScratch, 32, s, w, K, first, bias);
+    copyRows(out, ldc, tileScratch, 32, rows, columns);
   }
 }
 

@@ -2,7 +2,8 @@
  * One row against all panels: bound by reading memory, so everything here serves the stream of weights. Each output is
  * summed in the same order as in the tiles and has the same bits.
  */
-import { K_BLOCK, copyBias, copyRows, finish8 } from './gemm_tile';
+import { K_BLOCK } from './blocks';
+import { copyBias, copyRows, finish8 } from './gemm_tile';
 import { tileScratch } from './scratch';
 import { BF16, F16, F32, f16x4 } from './widen';
 

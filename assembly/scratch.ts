@@ -1,16 +1,19 @@
 /**
- * The module's own static memory: everything below `heap_base()` belongs to it, everything above to the runtime.
- * The scratch addresses are reached through globals because globals are per instance: instances that share one memory
- * can be given scratch areas of their own.
+ * The module's own memory: its constants, and behind them the scratch areas. Everything from `heap_base()` up belongs to
+ * the runtime. (The areas are no `memory.data`, because the binary would carry their zeros.)
  */
+import { K_BLOCK, ROW_BLOCK } from './blocks';
 
-/** One K-block of one panel widened to float32: 128 × 8 values. */
-export let panelScratch: usize = memory.data(128 * 8 * 4, 16);
-/** One 4 × 8 output tile, for the last columns where fewer than 8 are written, and the 8 biases that belong to it. */
-export let tileScratch: usize = memory.data(4 * 8 * 4, 16);
-export let biasScratch: usize = memory.data(8 * 4, 16);
+/** One K-block of one block of rows, each value four times. */
+export const rowScratch: usize = (__heap_base + 63) & ~63;
+/** One K-block of one panel widened to float32. */
+export const panelScratch: usize = rowScratch + ROW_BLOCK * K_BLOCK * 16;
+/** One 4 × 8 output tile, for edges where fewer are written. */
+export const tileScratch: usize = panelScratch + K_BLOCK * 8 * 4;
+/** The 8 biases that belong to it. */
+export const biasScratch: usize = tileScratch + 4 * 8 * 4;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
-  return (__heap_base + 15) & ~15;
+  return biasScratch + 8 * 4;
 }

@@ -37,7 +37,8 @@ const ceilings = instantiate(wat.emitBinary()) as unknown as Ceilings;
 const HEAP = 1 * MIB;
 const words = new Float32Array(memory.buffer, HEAP);
 // Realistic sizes: denormals and huge values would be timed as something else.
-for (let i = 0, s = 1; i < words.length; i++) words[i] = ((s = (s * 1103515245 + 12345) & 0x7fffffff) / 2 ** 31 - 0.5) * 0.1;
+for (let i = 0, s = 1; i < words.length; i++)
+  words[i] = ((s = (s * 1103515245 + 12345) & 0x7fffffff) / 2 ** 31 - 0.5) * 0.1;
 const halves = new Uint16Array(memory.buffer);
 
 /** Seconds of the fastest of the calls that fit the budget (at least 3), the first one left out. */
@@ -54,7 +55,14 @@ function best(call: () => void): number {
 }
 
 const rows: Row[] = [];
-function report(kernel: string, shape: string, value: number, unit: string, ceiling: number, of: string): void {
+function report(
+  kernel: string,
+  shape: string,
+  value: number,
+  unit: string,
+  ceiling: number,
+  of: string,
+): void {
   const ratio = value / ceiling;
   rows.push({ kernel, shape, value: round(value), unit, ratio: round(ratio), of });
   console.log(
@@ -149,4 +157,6 @@ for (const { name, rows: M, n } of shapes.elementwise) {
   }
 }
 
-console.log(JSON.stringify({ bench: 'kernels', node: process.version, peak: round(peak), stream: round(stream), rows }));
+console.log(
+  JSON.stringify({ bench: 'kernels', node: process.version, peak: round(peak), stream: round(stream), rows }),
+);

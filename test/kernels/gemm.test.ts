@@ -123,13 +123,16 @@ for (const dtype of DTYPES) {
     sweep(cases);
   });
 
-  test(`${dtype} weights: strides and panels larger than the product, and more rows than one block of 120`, () => {
+  test(`${dtype} weights: strides and panels larger than the product, and more rows or k than one block`, () => {
     sweep([
       { dtype, M: 9, N: 19, K: 130, lda: 139, ldc: 23, panelK: 151 },
       { dtype, M: 1, N: 19, K: 130, lda: 139, ldc: 23, panelK: 151, bias: true },
       { dtype, M: 3, N: 24, K: 5, lda: 7, ldc: 29, panelK: 11, accumulate: true },
       { dtype, M: 123, N: 9, K: 33, lda: 37, ldc: 13, bias: true },
-      { dtype, M: 243, N: 17, K: 130, accumulate: true },
+      { dtype, M: 263, N: 17, K: 130, accumulate: true },
+      // 12 rows leave room for ten blocks of 128 k, 68 rows for one.
+      { dtype, M: 9, N: 17, K: 1413, bias: true },
+      { dtype, M: 66, N: 9, K: 290, panelK: 301, accumulate: true },
     ]);
   });
 
@@ -139,10 +142,10 @@ for (const dtype of DTYPES) {
       [64, 128],
       [7, 77],
     ] as const) {
-      const M = 127;
+      const M = 135;
       const c = { dtype, M, N, K, bias: true };
       const all = run(c, 7);
-      for (const m of [0, 3, 4, 119, 120, 123, 124, 126]) {
+      for (const m of [0, 3, 4, 119, 127, 128, 131, 132, 134]) {
         const alone = run({ ...c, M: 1 }, 7, all.a.slice(m * K, (m + 1) * K));
         // The weights follow from the seed, not from the rows.
         sameBits(alone.out, all.out.slice(m * N, (m + 1) * N), `row ${m} alone, N ${N}, K ${K}`);
