@@ -26,6 +26,9 @@ identical, ties under a float64 gap of 1e-5 apart.
 Columns: our max-abs error against float64, NMSE against the float64 and the float32 run, PyTorch's own float32 error
 against float64 (max-abs and NMSE), and the ratio of ours to it.
 
+Example:
+  smolvlm parity ./SmolVLM-256M-Instruct golden.safetensors --html report.html
+
 Exit status: 0 if everything holds, 1 if anything fails (the first divergence is named), 2 on unusable input.
 `;
 

@@ -2,11 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { root } from '../support/paths.js';
 
 /** The layers from the ground up: a folder of src may import itself and those before it. Files beside them are surfaces. */
 const LAYERS = ['runtime', 'checkpoint', 'model', 'processing', 'generation'];
 const SURFACE = LAYERS.length;
-const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), '../../..');
 const src = join(root, 'src');
 
 interface Import {
@@ -59,9 +59,7 @@ function isPlain(file: string): boolean {
 test('library code outside src/cli imports node: modules only at run time, so that bundles work in browsers', () => {
   const wrong = sources()
     .filter((file) => !/^cli\//.test(file))
-    .filter((file) =>
-      /^import (?!type)[^;]*from 'node:/m.test(readFileSync(join(src, file), 'utf8')),
-    );
+    .filter((file) => /^import (?!type)[^;]*from 'node:/m.test(readFileSync(join(src, file), 'utf8')));
   assert.equal(wrong, []);
 });
 
