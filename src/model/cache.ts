@@ -50,7 +50,7 @@ export class KVCache {
     }
   }
 
-  /** Counts the keys of these columns as held; every layer has written them. */
+  /** Counts the keys of these columns, counted from the first call's first, as held; every layer has written them. */
   advance(row: number, columns: readonly number[]): void {
     this.#rows[row].columns.push(...columns);
   }

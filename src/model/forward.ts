@@ -27,6 +27,8 @@ export interface ForwardInputs {
   attention_mask?: HostTensor;
   /** [B, S]. */
   position_ids?: HostTensor;
+  /** [S]: the columns of the tokens, counted from the start of the cache. Default: those that follow it. */
+  cache_position?: HostTensor;
   /** [B, N, C, H, W]. */
   pixel_values?: HostTensor;
   /** [B, N, H, W], any dtype. */
@@ -67,15 +69,16 @@ export function* forward(
   const [batch, sequence] = (inputs.input_ids ?? inputs.inputs_embeds!).dims;
   const cache = inputs.past_key_values ?? newCache(model, batch);
   cache.checkBatch(batch);
-  const { attention_mask, position_ids } = inputs;
+  const { attention_mask, position_ids, cache_position } = inputs;
   const { pads } = options;
-  const tokens = packTokens({ batch, sequence, past: cache.seen, attention_mask, position_ids, pads });
+  const past = cache.seen;
+  const tokens = packTokens({ batch, sequence, past, attention_mask, position_ids, cache_position, pads });
   const tap = taps && textTap(taps, tokens);
 
   const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);
   const images = yield* imageStates(model, inputs, options);
   if (images) mergeImages(ops, hidden, tokens, isImage, images.states, images.seqLen);
-  if (taps) rotaryTap(model, taps, inputs, cache.seen, sequence);
+  if (taps) rotaryTap(model, taps, inputs, past, sequence);
   const observers = { ...options.observers, tap };
   const out = yield* textModel(ops, weights.text, config.text_config, tokens, hidden, cache, observers);
   tap?.('model', out);
@@ -149,6 +152,7 @@ const TENSOR_INPUTS = [
   'inputs_embeds',
   'attention_mask',
   'position_ids',
+  'cache_position',
   'pixel_values',
   'pixel_attention_mask',
   'image_hidden_states',

@@ -49,13 +49,14 @@ function convolutionTap(
 export function rotaryTap(
   { ops, config }: BaseModel,
   taps: Taps,
-  { position_ids }: ForwardInputs,
+  { position_ids, cache_position }: ForwardInputs,
   past: number,
   sequence: number,
 ): void {
   const { text_config } = config;
-  const positions = position_ids
-    ? Int32Array.from(position_ids.data as Int32Array, Number)
+  const given = position_ids ?? cache_position;
+  const positions = given
+    ? Int32Array.from(given.data as Int32Array, Number)
     : Int32Array.from({ length: sequence }, (_, column) => past + column);
   const mark = ops.engine.activations.mark();
   const { cos, sin } = rotaryTables(ops, text_config, positions);

@@ -1,3 +1,4 @@
+import { InputError } from '../errors.js';
 import type { Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
@@ -70,16 +71,27 @@ function* rowAttention(
   const mark = ops.engine.activations.mark();
   const { pointer, pageCount } = cache.pages(index, row);
   const shape = { kvHeads, headDim, scale: 1 / Math.sqrt(headDim), pageCount };
+  const needsColumns = matrix !== undefined || runs.some(({ lastColumn }) => lastColumn !== undefined);
+  const columns = needsColumns ? keyColumns(cache, tokens, row) : [];
   for (const run of runs) {
     const queries = q.slice(run.start, run.count);
     const out = mixed.slice(run.start, run.count);
-    const collect = matrix?.collector(row, run);
-    const before = past + run.keysBefore;
-    if (run.isKey) {
+    const limited = run.lastColumn !== undefined;
+    const before = limited ? keysUpTo(columns, run.lastColumn!) : past + run.keysBefore;
+    const isCausal = run.isKey && !limited;
+    const collect = matrix?.collector(row, run, columns, (index) => before + (isCausal ? index + 1 : 0));
+    if (isCausal) {
       const causal = { ...shape, keys: before + run.count, causalStart: before };
       yield* ops.attention(queries, pointer, causal, collect, out);
     } else if (before > 0) {
       yield* ops.attention(queries, pointer, { ...shape, keys: before, causalStart: -1 }, collect, out);
+    } else if (limited && cache.seen > 0) {
+      throw new InputError({
+        what: 'a token would see no key',
+        where: `cache_position, row ${row}`,
+        expected: `at least ${columns[0]}`,
+        got: `${run.lastColumn}`,
+      });
     } else {
       // A pad with nothing to see: the reference's mask leaves all scores alike, so it averages every value of the row.
       const all = ops.packKeys(v, v, start, count, kvHeads, headDim);
@@ -89,6 +101,17 @@ function* rowAttention(
     }
   }
   ops.engine.activations.release(mark);
+}
+
+/** The column of each key of a row, those of this call included. */
+function keyColumns(cache: KVCache, tokens: PackedTokens, row: number): number[] {
+  return [...cache.columns(row), ...tokens.rows[row].keyColumns.map((column) => cache.seen + column)];
+}
+
+/** Keys whose column is at most `last`; columns rise. */
+function keysUpTo(columns: readonly number[], last: number): number {
+  const index = columns.findIndex((column) => column > last);
+  return index < 0 ? columns.length : index;
 }
 
 /** Collects strips of probabilities into [B, heads, S, past + S]; columns of pads are 0. */
@@ -104,16 +127,18 @@ class AttentionMatrix {
     this.value = { dims, data: new Float32Array(dims.reduce((product, n) => product * n, 1)) };
   }
 
-  /** Takes the strips of one run of a row's tokens. */
-  collector(row: number, run: TokenRun) {
-    const { ops, tokens, cache } = this.#context;
-    const { keyColumns } = tokens.rows[row];
-    const columns = [...cache.columns(row), ...keyColumns.map((column) => cache.seen + column)];
+  /**
+   * Takes the strips of one run of a row's tokens.
+   * @param columns of the row's keys
+   * @param visible how many keys the run's token of an index sees
+   */
+  collector(row: number, run: TokenRun, columns: readonly number[], visible: (index: number) => number) {
+    const { ops } = this.#context;
     return (head: number, firstRow: number, count: number, pointer: number, ld: number) => {
       const source = ops.engine.f32(pointer, count * ld);
       for (let i = 0; i < count; i++) {
         const index = firstRow + i;
-        const keys = cache.length(row) + run.keysBefore + (run.isKey ? index + 1 : 0);
+        const keys = visible(index);
         const base = this.#base(row, head, run.start + index);
         for (let key = 0; key < keys; key++) this.value.data[base + columns[key]] = source[i * ld + key];
       }

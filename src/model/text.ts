@@ -47,7 +47,12 @@ export function* textModel(
     if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden, tokens);
     engine.activations.release(mark);
   }
-  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.advance(row, keyColumns);
+  for (const [row, { keyColumns }] of tokens.rows.entries()) {
+    cache.advance(
+      row,
+      keyColumns.map((column) => cache.seen + column),
+    );
+  }
   cache.seen += tokens.sequence;
   const out = ops.rmsNorm(hidden, weights.norm, config.rms_norm_eps);
   tap?.(`${PATH}.norm`, out);

@@ -10,6 +10,8 @@ export interface TokenRun {
   isKey: boolean;
   /** Keys of this call and row before the run. */
   keysBefore: number;
+  /** Where cache_position is not the place in the sequence: the last column that the run's one token sees. */
+  lastColumn?: number;
 }
 
 /** One row of a batch among the packed tokens. */
@@ -46,17 +48,22 @@ export interface TokenInputs {
   past: number;
   /** [B, past + S] or [B, S]; any dtype, 0 is a pad. Default: no pads. */
   attention_mask?: HostTensor;
-  /** [B, S] or [1, S]. Default: past … past + S − 1, pads included, as the reference counts. */
+  /** [B, S] or [1, S]. Default: cache_position, pads included, as the reference counts. */
   position_ids?: HostTensor;
+  /** [S]: token i sees the columns up to cache_position[i]. Default: past … past + S − 1. */
+  cache_position?: HostTensor;
   /** Default: all. */
   pads?: ComputedPads;
 }
 
 /** @throws InputError when a mask's or the positions' shape does not fit the tokens. */
 export function packTokens(inputs: TokenInputs): PackedTokens {
-  const { batch, sequence, past, attention_mask, position_ids, pads = 'all' } = inputs;
+  const { batch, sequence, past, attention_mask, position_ids, cache_position, pads = 'all' } = inputs;
   const isPad = maskReader(batch, sequence, past, attention_mask);
-  const position = positionReader(batch, sequence, past, position_ids);
+  const columns = cachePositions(sequence, past, cache_position);
+  const position = positionReader(batch, sequence, columns, position_ids);
+  // Consecutive columns are a causal run; with any others each token has its own limit.
+  const inPlace = columns.every((column, i) => column === past + i);
   const places: number[] = [];
   const rows = Array.from({ length: batch }, (_, row) => {
     const runs: TokenRun[] = [];
@@ -65,8 +72,9 @@ export function packTokens(inputs: TokenInputs): PackedTokens {
     for (let column = 0; column < sequence; column++) {
       const isKey = !isPad(row, column);
       if (!isKey && pads !== 'all' && (pads === 'none' || column < sequence - 1)) continue;
-      if (runs.at(-1)?.isKey !== isKey) {
-        runs.push({ start: places.length, count: 0, isKey, keysBefore: keyColumns.length });
+      if (!inPlace || runs.at(-1)?.isKey !== isKey) {
+        const lastColumn = inPlace ? undefined : columns[column];
+        runs.push({ start: places.length, count: 0, isKey, keysBefore: keyColumns.length, lastColumn });
       }
       runs.at(-1)!.count++;
       if (isKey) keyColumns.push(column);
@@ -101,10 +109,23 @@ function maskReader(batch: number, sequence: number, past: number, mask?: HostTe
   return (row: number, column: number) => !Number(mask.data[row * columns + skip + column]);
 }
 
-function positionReader(batch: number, sequence: number, past: number, ids?: HostTensor) {
-  if (!ids) return (_: number, column: number) => past + column;
-  const [rows, columns] = ids.dims;
-  if (ids.dims.length !== 2 || columns !== sequence || (rows !== batch && rows !== 1)) {
+function cachePositions(sequence: number, past: number, given?: HostTensor): number[] {
+  if (!given) return Array.from({ length: sequence }, (_, i) => past + i);
+  const columns = Array.from(given.data as ArrayLike<number | bigint>, Number);
+  const fits = columns.length === sequence && given.dims.length === 1;
+  if (fits && columns.every((column) => Number.isInteger(column) && column >= 0)) return columns;
+  throw new InputError({
+    what: 'wrong shape or value',
+    where: 'cache_position',
+    expected: `[${sequence}] integers of 0 or more`,
+    got: fits ? `${columns.find((column) => !Number.isInteger(column) || column < 0)}` : `[${given.dims}]`,
+  });
+}
+
+function positionReader(batch: number, sequence: number, columns: readonly number[], ids?: HostTensor) {
+  if (!ids) return (_: number, column: number) => columns[column];
+  const [rows, length] = ids.dims;
+  if (ids.dims.length !== 2 || length !== sequence || (rows !== batch && rows !== 1)) {
     throw new InputError({
       what: 'shape does not fit the tokens',
       where: 'position_ids',
@@ -112,5 +133,5 @@ function positionReader(batch: number, sequence: number, past: number, ids?: Hos
       got: `[${ids.dims}]`,
     });
   }
-  return (row: number, column: number) => Number(ids.data[(rows === 1 ? 0 : row) * columns + column]);
+  return (row: number, column: number) => Number(ids.data[(rows === 1 ? 0 : row) * sequence + column]);
 }
