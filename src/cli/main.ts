@@ -28,6 +28,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   parity: parityCommand,
 };
 
+// A reader that has seen enough (`| head`) is no error: the rest of the output goes nowhere, reports are still written.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 process.exitCode = await main(process.argv.slice(2));
 
 /** Exit codes: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */

@@ -87,7 +87,7 @@ const STYLE = `
   --ok: #18794e; --fail: #ce2c31; --failbg: #fff0f0; --warn: #ab6400; }
 @media (prefers-color-scheme: dark) { :root { --fg: #edeef0; --dim: #a0a3aa; --line: #33363c; --bg: #111214; --head: #1b1d20;
   --ok: #3dd68c; --fail: #ff9592; --failbg: #33191b; --warn: #ffca16; } }
-body { font: 14px/1.5 system-ui, sans-serif; color: var(--fg); background: var(--bg); margin: 2rem auto; max-width: 82rem;
+body { font: 14px/1.5 system-ui, sans-serif; color: var(--fg); background: var(--bg); margin: 2rem auto; max-width: 88rem;
   padding: 0 1rem; }
 h1 { font-size: 1.4rem; display: flex; gap: .7rem; align-items: center; }
 .badge { font-size: .9rem; padding: .1rem .7rem; border-radius: 1rem; color: var(--bg); background: var(--ok); }
@@ -97,7 +97,7 @@ dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 .line { margin: .2rem 0; overflow-wrap: anywhere; } .line:last-of-type { margin-bottom: 1.2rem; font-weight: 600; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 12.5px; }
-th, td { text-align: left; padding: .22rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
+th, td { text-align: left; padding: .22rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
 th { background: var(--head); position: sticky; top: 0; font-weight: 600; }
 td.name, td.shape, td.n { font-family: ui-monospace, monospace; font-variant-numeric: tabular-nums; }
 td.shape { color: var(--dim); } .n { text-align: right; }

@@ -54,7 +54,7 @@ export function closing(report: ParityReport, strict: boolean): string[] {
   if (!report.sameBits) lines.push('logits: not the same bits with and without taps: FAIL');
   const share = rated > 0 ? ` (${((100 * overStrict.length) / rated).toFixed(1)} %)` : '';
   const parts = [
-    `${report.tensors.length - failures.length} of ${report.tensors.length} tensors hold at NMSE ${report.bound.toExponential()}`,
+    `${report.tensors.length - failures.length} of ${report.tensors.length} tensors hold at NMSE ${report.bound.toExponential()}${strict ? ' and 2 × the error' : ''}`,
     worst ? `worst ${small((worst.float64 ?? worst.reference)?.nmse)} at ${worst.name}` : '',
     rated > 0 ? `${overStrict.length} of ${rated}${share} over 2 × PyTorch's own error` : '',
     report.dtype === 'float32' ? '' : `judged as ${HALF[report.dtype]}, in which torch ran`,

@@ -92,7 +92,7 @@ export function exceedsStrict({ ratio }: TensorVerdict): boolean {
 }
 
 function errorRatio({ float64, torch }: { float64?: Comparison; torch?: Comparison }): number | undefined {
-  if (!float64 || !torch) return undefined;
+  if (!float64 || !torch || float64.nonFinite || torch.nonFinite) return undefined;
   const own = Math.max(torch.maxAbs, PARITY_ERROR_FLOOR * torch.maxReference);
   return own === 0 && float64.maxAbs === 0 ? 0 : float64.maxAbs / own;
 }

@@ -78,3 +78,11 @@ export async function command(...argv: string[]): Promise<Outcome> {
     for (const stream of streams) process[stream].write = originals[stream];
   }
 }
+
+/** The golden that most tests damage. */
+export const CASE = 'one-image';
+
+/** The command on that golden, changed by `edit`. */
+export async function run(edit: (golden: EditableGolden) => void, ...options: string[]): Promise<Outcome> {
+  return command(folder(CASE), await damaged(CASE, edit), ...options);
+}
