@@ -1,30 +1,93 @@
 import type { CheckpointFolder } from '../checkpoint/folder.js';
 import { type LoadProgress, loadWeights } from '../checkpoint/load.js';
-import { checkTensors, expectedTensors } from '../checkpoint/manifest.js';
+import { checkTensors, type TensorExpectation } from '../checkpoint/manifest.js';
+import type { Shards } from '../checkpoint/shards.js';
 import { Engine, type EngineOptions } from '../runtime/engine.js';
-import { parseConfig } from './config.js';
-import { createModel, type Model } from './model.js';
+import type { Weight, WeightDtype } from '../runtime/weight.js';
+import type { PositionDtype, SmolVLMConfig } from './config.js';
+import { convertShards } from './convert-weights.js';
+import { type Level, levelConfig, levelTensors, wholeNames } from './levels.js';
+import {
+  type BaseModel,
+  createBaseModel,
+  createModel,
+  createVisionModel,
+  type Model,
+  type VisionModel,
+} from './model.js';
+import { type RandomRules, randomShards } from './random-weights.js';
 
 export interface LoadOptions extends EngineOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
+  /** Rounds the weights while they are read. F32 keeps them as they are stored. Default: likewise. */
+  weightDtype?: WeightDtype;
+  /** The dtype of the vision position ids' arithmetic. Default: the config's. */
+  positionDtype?: PositionDtype;
 }
+
+/** What each level's model is. */
+export interface LevelModels {
+  vision: VisionModel;
+  base: BaseModel;
+  causal: Model;
+}
+
+const CREATE: {
+  [L in Level]: (engine: Engine, config: SmolVLMConfig, named: Map<string, Weight>) => LevelModels[L];
+} = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
 /**
  * Config and weights of a checkpoint folder, in a new engine.
  * @throws ConfigError, CheckpointError, MemoryError; AbortError. The engine is gone then.
  */
-export async function loadModel(folder: CheckpointFolder, options: LoadOptions = {}): Promise<Model> {
-  const { signal, progress_callback: onProgress } = options;
-  const config = parseConfig(await folder.json('config.json'));
-  const expected = expectedTensors(config);
-  const shards = await folder.weights();
+export function loadModel(folder: CheckpointFolder, options: LoadOptions = {}): Promise<Model> {
+  return loadLevel('causal', folder, options);
+}
+
+/** The same for any level: a folder of each of the three classes serves as far as it has the tensors. */
+export async function loadLevel<L extends Level>(
+  level: L,
+  folder: CheckpointFolder,
+  options: LoadOptions = {},
+): Promise<LevelModels[L]> {
+  const { positionDtype, weightDtype = 'F32' } = options;
+  const parsed = levelConfig(level, await folder.json('config.json'));
+  const config = positionDtype ? { ...parsed, position_dtype: positionDtype } : parsed;
+  const expected = levelTensors(level, config);
+  const { files, tensors } = await folder.weights();
+  const shards = { files, tensors: wholeNames(level, tensors) };
   checkTensors(expected, shards.tensors, folder.name);
+  return fill(level, config, expected, convertShards(shards, weightDtype), options);
+}
+
+/**
+ * A model with random weights, in a new engine.
+ * @throws MemoryError, with numbers; AbortError. The engine is gone then.
+ */
+export function randomModel<L extends Level>(
+  level: L,
+  config: SmolVLMConfig,
+  rules: RandomRules,
+  options: LoadOptions = {},
+): Promise<LevelModels[L]> {
+  const expected = levelTensors(level, config);
+  return fill(level, config, expected, randomShards(expected.tensors, rules), options);
+}
+
+async function fill<L extends Level>(
+  level: L,
+  config: SmolVLMConfig,
+  expected: TensorExpectation,
+  shards: Shards,
+  options: LoadOptions,
+): Promise<LevelModels[L]> {
+  const { signal, progress_callback: onProgress } = options;
   const engine = await Engine.create(options);
   try {
     const weights = await loadWeights(shards, expected.tensors, engine, { signal, onProgress });
-    return createModel(engine, config, weights);
+    return CREATE[level](engine, config, weights);
   } catch (error) {
     engine.dispose();
     throw error;

@@ -1,0 +1,145 @@
+import { decode } from '../checkpoint/dtypes.js';
+import type { Engine } from '../runtime/engine.js';
+import type { Steps } from '../runtime/steps.js';
+import { type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
+import { rounding } from './convert-weights.js';
+
+/** Values copied between two pauses: a few milliseconds. */
+const STEP_VALUES = 1 << 18;
+
+/** Bits of a weight's elements, in memory as they lie there. */
+function elements(engine: Engine, { layout, dtype, pointer, N, K }: Weight): Uint16Array | Uint32Array {
+  const count = layout === 'vector' ? N : Math.ceil(N / 8) * 8 * K;
+  const isWide = layout === 'vector' || dtype === 'F32';
+  const { buffer, byteOffset } = engine.u8(pointer, 0);
+  return isWide ? new Uint32Array(buffer, byteOffset, count) : new Uint16Array(buffer, byteOffset, count);
+}
+
+/** Rows first … first + count − 1 of a weight as a file has them: row-major, in the bytes of its dtype. */
+export function rowBytes(
+  engine: Engine,
+  weight: Weight,
+  first: number,
+  count: number,
+): Uint8Array<ArrayBuffer> {
+  const { layout, dtype, K } = weight;
+  const source = elements(engine, weight);
+  if (layout === 'vector') {
+    const values = engine.f32(weight.pointer + 4 * first, count);
+    return bytesOf(dtype === 'F32' ? values.slice() : Uint16Array.from(values, rounding(dtype)));
+  }
+  const out = dtype === 'F32' ? new Uint32Array(count * K) : new Uint16Array(count * K);
+  for (let i = 0; i < count; i++) {
+    let from = elementIndex(first + i, K);
+    for (let to = i * K; to < (i + 1) * K; to++, from += 8) out[to] = source[from];
+  }
+  return bytesOf(out);
+}
+
+/** All values of a weight, row-major; exact. */
+export function* weightValues(engine: Engine, weight: Weight): Steps<Float32Array<ArrayBuffer>> {
+  const out = new Float32Array(weight.N * weight.K);
+  for (const { first, count } of strips(weight)) {
+    out.set(decode(weight.dtype, rowBytes(engine, weight, first, count)) as Float32Array, first * weight.K);
+    yield;
+  }
+  return out;
+}
+
+/** Sets all values of a weight, rounded to its dtype. */
+export function* setWeightValues(engine: Engine, weight: Weight, values: ArrayLike<number>): Steps<void> {
+  for (const { first, count } of strips(weight)) {
+    for (let row = first; row < first + count; row++) setRow(engine, weight, row, values, row * weight.K);
+    yield;
+  }
+}
+
+/**
+ * A weight with the first `N` rows of another, and further rows `added`, in memory of its own.
+ * @throws MemoryError
+ */
+export function* resizedWeight(
+  engine: Engine,
+  weight: Weight,
+  N: number,
+  added: (row: number) => ArrayLike<number>,
+): Steps<Weight> {
+  const { K, dtype, layout, shape } = weight;
+  const bytes = weightBytes(layout, dtype, N, K);
+  const pointer = engine.allocateWeights(bytes);
+  engine.u8(pointer, bytes).fill(0);
+  const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
+  for (const { first, count } of strips(out)) {
+    const source = elements(engine, weight);
+    const target = elements(engine, out);
+    for (let row = first; row < first + count; row++) {
+      if (row >= weight.N) {
+        setRow(engine, out, row, added(row), 0);
+        continue;
+      }
+      const start = elementIndex(row, K);
+      for (let at = start; at < start + 8 * K; at += 8) target[at] = source[at];
+    }
+    yield;
+  }
+  return out;
+}
+
+/**
+ * Rounds a weight's values to a narrower dtype where they lie; a panel then takes the first half of its memory. F32 leaves
+ * every weight as it is: its values are float32 already.
+ */
+export function* narrowWeight(engine: Engine, weight: Weight, dtype: WeightDtype): Steps<Weight> {
+  if (dtype === 'F32' || dtype === weight.dtype) return weight;
+  const out: Weight = { ...weight, dtype };
+  const round = rounding(dtype);
+  const count = weight.layout === 'vector' ? weight.N : Math.ceil(weight.N / 8) * 8 * weight.K;
+  for (let start = 0; start < count; start += STEP_VALUES) {
+    const end = Math.min(count, start + STEP_VALUES);
+    const source = elements(engine, weight).slice(start, end);
+    const isWide = source instanceof Uint32Array;
+    const storedDtype = isWide ? 'F32' : weight.dtype;
+    const values = decode(storedDtype, bytesOf(source)) as Float32Array;
+    const bits = Uint16Array.from(values, round);
+    const target = elements(engine, out);
+    // A vector stays float32 in memory; its values are rounded.
+    if (target instanceof Uint16Array) target.set(bits, start);
+    else engine.f32(out.pointer, count).set(decode(dtype, bytesOf(bits)) as Float32Array, start);
+    yield;
+  }
+  return out;
+}
+
+function setRow(engine: Engine, weight: Weight, row: number, values: ArrayLike<number>, start: number): void {
+  const { layout, dtype, K, pointer } = weight;
+  if (layout === 'vector') {
+    const rounded = dtype === 'F32' ? values[start] : narrow(values[start], dtype);
+    engine.f32(pointer + 4 * row, 1)[0] = rounded;
+    return;
+  }
+  const at = elementIndex(row, K);
+  const wide = dtype === 'F32' ? engine.f32(pointer, Math.ceil(weight.N / 8) * 8 * K) : undefined;
+  const target = wide ?? elements(engine, weight);
+  const store = wide ? (value: number) => value : rounding(dtype);
+  for (let k = 0; k < K; k++) target[at + 8 * k] = store(Number(values[start + k]));
+}
+
+function narrow(value: number, dtype: WeightDtype): number {
+  const bits = Uint16Array.of(rounding(dtype)(value));
+  return Number((decode(dtype, bytesOf(bits)) as Float32Array)[0]);
+}
+
+/** Index of a row's first element in its panel; the others follow 8 apart. */
+function elementIndex(row: number, K: number): number {
+  return Math.floor(row / 8) * 8 * K + (row % 8);
+}
+
+/** Groups of rows of about STEP_VALUES values. */
+function* strips({ N, K }: Weight): Generator<{ first: number; count: number }> {
+  const rows = Math.max(1, Math.floor(STEP_VALUES / K));
+  for (let first = 0; first < N; first += rows) yield { first, count: Math.min(rows, N - first) };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+}
