@@ -101,6 +101,7 @@ th, td { text-align: left; padding: .22rem .5rem; border-bottom: 1px solid var(-
 th { background: var(--head); position: sticky; top: 0; font-weight: 600; }
 td.name, td.shape, td.n { font-family: ui-monospace, monospace; font-variant-numeric: tabular-nums; }
 td.shape { color: var(--dim); } .n { text-align: right; }
+td.verdict { white-space: normal; min-width: 6.5em; }
 tr.ok .verdict { color: var(--ok); } tr.fail { background: var(--failbg); } tr.fail .verdict { color: var(--fail); font-weight: 600; }
 td.over { color: var(--warn); font-weight: 600; }
 .detail { color: var(--fail); font-family: system-ui, sans-serif; white-space: normal; }
