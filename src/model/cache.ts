@@ -146,6 +146,17 @@ export class KVCache {
     if (!this.#engine.disposed) this.crop(0);
   }
 
+  /** @throws InputError when another model's engine holds the cache. */
+  checkEngine(engine: Engine): void {
+    if (engine === this.#engine) return;
+    throw new InputError({
+      what: 'the cache belongs to another model',
+      where: 'past_key_values',
+      expected: 'a cache of this model (or tensors, through from_legacy_cache)',
+      got: 'one of another',
+    });
+  }
+
   /** @throws InputError when a batch of another size comes. */
   checkBatch(batch: number): void {
     if (batch === this.batch) return;

@@ -16,8 +16,8 @@ export interface TokenEmbeddings {
 }
 
 /**
- * The tokens' embeddings: looked up, or those given. Without input_ids an `<image>` is told by the first channel of its
- * embedding, as the reference does (SmolVLMModel.inputs_merger).
+ * The tokens' embeddings: looked up, or those given. Without input_ids an `<image>` is told by its embedding, as the
+ * reference does (inputs_merger).
  * @throws InputError for an id outside the vocabulary or embeddings of another width
  */
 export function tokenEmbeddings(
@@ -54,9 +54,11 @@ export function tokenEmbeddings(
   if (input_ids) return { hidden, isImage: (place) => Number(input_ids.data[place]) === imageId };
   if (!pixel_values && !image_hidden_states) return { hidden, isImage: () => false };
   const image = ops.gather(embed_tokens, ops.engine.uploadInt32([imageId]), 1);
-  const [first] = ops.engine.f32(image.pointer, 1);
-  taps?.emit(PATH, { dims: [width], data: ops.engine.download(image) });
-  return { hidden, isImage: (place) => given[place * width] === first };
+  const data = ops.engine.download(image);
+  taps?.emit(PATH, { dims: [width], data });
+  // SmolVLM compares the first channel only, Idefics3 all of them.
+  const compared = config.model_type === 'smolvlm' ? data.subarray(0, 1) : data;
+  return { hidden, isImage: (place) => compared.every((value, i) => given[place * width + i] === value) };
 }
 
 function packedIds(input_ids: HostTensor, tokens: PackedTokens, vocabulary: number): Int32Array {

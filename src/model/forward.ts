@@ -68,6 +68,7 @@ export function* forward(
   checkInputs(inputs);
   const [batch, sequence] = (inputs.input_ids ?? inputs.inputs_embeds!).dims;
   const cache = inputs.past_key_values ?? newCache(model, batch);
+  cache.checkEngine(ops.engine);
   cache.checkBatch(batch);
   const { attention_mask, position_ids, cache_position } = inputs;
   const { pads } = options;
@@ -77,7 +78,7 @@ export function* forward(
 
   const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);
   const images = yield* imageStates(model, inputs, options);
-  if (images) mergeImages(ops, hidden, tokens, isImage, images.states, images.seqLen);
+  if (images) mergeImages(model, hidden, tokens, isImage, images);
   if (taps) rotaryTap(model, taps, inputs, past, sequence);
   const observers = { ...options.observers, tap };
   const out = yield* textModel(ops, weights.text, config.text_config, tokens, hidden, cache, observers);

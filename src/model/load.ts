@@ -35,7 +35,7 @@ export interface LevelModels {
 }
 
 const CREATE: {
-  [L in Level]: (engine: Engine, config: SmolVLMConfig, named: Map<string, Weight>) => LevelModels[L];
+  [L in Level]: (engine: Engine, config: SmolVLMConfig, named: ReadonlyMap<string, Weight>) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
 /**
@@ -44,6 +44,16 @@ const CREATE: {
  */
 export function loadModel(folder: CheckpointFolder, options: LoadOptions = {}): Promise<Model> {
   return loadLevel('causal', folder, options);
+}
+
+/** A level's model around weights that lie in an engine already. */
+export function createLevel<L extends Level>(
+  level: L,
+  engine: Engine,
+  config: SmolVLMConfig,
+  named: ReadonlyMap<string, Weight>,
+): LevelModels[L] {
+  return CREATE[level](engine, config, named);
 }
 
 /** The same for any level: a folder of each of the three classes serves as far as it has the tensors. */
@@ -87,7 +97,7 @@ async function fill<L extends Level>(
   const engine = await Engine.create(options);
   try {
     const weights = await loadWeights(shards, expected.tensors, engine, { signal, onProgress });
-    return CREATE[level](engine, config, weights);
+    return createLevel(level, engine, config, weights);
   } catch (error) {
     engine.dispose();
     throw error;

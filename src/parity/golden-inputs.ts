@@ -1,3 +1,4 @@
+import { type Dtype, decode, toBfloat16, toFloat16 } from '../checkpoint/dtypes.js';
 import type { SafetensorsFile, TensorInfo } from '../checkpoint/safetensors.js';
 import { CheckpointError, InputError } from '../errors.js';
 import type { ForwardInputs } from '../model/forward.js';
@@ -76,9 +77,25 @@ async function readInput(
     throw new CheckpointError({ what: 'wrong dtype', where, expected, got: info.dtype });
   }
   const { data, shape } = await file.readTensor(info.name, signal);
-  if (kind === 'reals') return { dims: shape, data: Float32Array.from(data as Float32Array) };
+  if (kind === 'reals')
+    return { dims: shape, data: asSeen(data as Float32Array, file.metadata.get('dtype')) };
   if (data instanceof BigUint64Array) return { dims: shape, data: BigInt64Array.from(data) };
   return { dims: shape, data: data as HostData };
+}
+
+/** Real inputs as torch computed with them: a run in half precision rounds them first. */
+function asSeen(values: Float32Array, dtype: string | undefined): Float32Array {
+  const round = ROUND[dtype?.replace(/^torch\./, '') ?? ''];
+  return round ? decodeHalf(Uint16Array.from(values, round.bits), round.dtype) : Float32Array.from(values);
+}
+
+const ROUND: Readonly<Record<string, { bits: (value: number) => number; dtype: Dtype } | undefined>> = {
+  float16: { bits: toFloat16, dtype: 'F16' },
+  bfloat16: { bits: toBfloat16, dtype: 'BF16' },
+};
+
+function decodeHalf(bits: Uint16Array<ArrayBuffer>, dtype: Dtype): Float32Array {
+  return decode(dtype, new Uint8Array(bits.buffer)) as Float32Array;
 }
 
 /** A number says how many of the last columns, a list which columns. */
