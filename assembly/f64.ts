@@ -1,4 +1,4 @@
-/** Moving between four float32 lanes and two pairs of float64 lanes, and the float64 power of two behind the activations. */
+/** Between four float32 lanes and two pairs of float64 lanes, and the power of two behind the activations. */
 
 /** Two float32 values at ptr as float64. */
 // @ts-ignore: decorator

@@ -1,6 +1,6 @@
 /**
- * The module's own memory: its constants, and behind them the scratch areas. Everything from `heap_base()` up belongs to
- * the runtime. (The areas are no `memory.data`, because the binary would carry their zeros.)
+ * The module's own memory: its constants, and behind them the scratch areas. Everything from `heap_base()` up belongs
+ * to the runtime. (The areas are no `memory.data`, because the binary would carry their zeros.)
  */
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 
