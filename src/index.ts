@@ -11,7 +11,7 @@ export {
   MemoryError,
   SmolVLMError,
 } from './errors.js';
-export type { SmolVLMConfig, SmolVLMTextConfig, SmolVLMVisionConfig } from './model/config.js';
+export type { SmolVLMTextConfig } from './model/config.js';
 export * from './modeling.js';
 export * from './processing/index.js';
 export type { HostTensor } from './runtime/tensor.js';

@@ -1,46 +1,30 @@
 import { type CheckpointLocation, openCheckpoint } from './checkpoint/folder.js';
-import { DisposedError, InputError } from './errors.js';
+import { REFERENCE_VERSION } from './configuration/common-attributes.js';
+import { sortedJson } from './configuration/json.js';
+import { openTarget, type SaveTarget } from './configuration/save-target.js';
+import { SmolVLMConfig } from './configuration/smolvlm-config.js';
+import { InputError } from './errors.js';
 import { type GenerationConfig, readGenerationConfig } from './generation/config.js';
 import { type GenerateInputs, greedy } from './generation/greedy.js';
-import type { KVCache } from './model/cache.js';
-import type { PositionDtype, SmolVLMConfig } from './model/config.js';
-import { type ForwardInputs, forward, imageStates } from './model/forward.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
-import { type LoadOptions, loadModel } from './model/load.js';
 import type { Model } from './model/model.js';
-import { type TapListener, Taps } from './model/taps.js';
+import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
+import type { InitOptions, PretrainedOptions } from './modeling/options.js';
+import { type OutputTuple, type SmolVLMCausalLMOutputWithPast, toTuple } from './modeling/outputs.js';
+import { type Loaded, loadPretrained } from './modeling/pretrained-model.js';
+import { type ModelForwardArguments, runModel, withDefaults } from './modeling/run-forward.js';
+import type { SaveOptions } from './modeling/save.js';
+import { TextAndVisionModel } from './modeling/text-and-vision.js';
+import { EMBED_TOKENS, type Embedding, LM_HEAD, readMatrix } from './modeling/token-embeddings.js';
 import type { Steps } from './runtime/steps.js';
 import type { HostTensor } from './runtime/tensor.js';
 
-/** Inputs and switches of `forward`, under the reference's names. */
-export interface ForwardArguments extends ForwardInputs {
-  /** [B, S]; −100 is left out of the loss. */
+/** Inputs and switches of `forward`, under the reference's names; null is as good as nothing. */
+export interface ForwardArguments extends ModelForwardArguments {
+  /** [B, kept]; −100 is left out of the loss (an `<image>` token is not). */
   labels?: HostTensor;
-  /** Whether the cache comes back. Default: the config's use_cache. */
-  use_cache?: boolean;
-  output_hidden_states?: boolean;
-  output_attentions?: boolean;
-  /** The last n columns (0: all), or these columns. */
-  logits_to_keep?: LogitsToKeep;
-  position_dtype?: PositionDtype;
-  /** Called with every intermediate under its module's path in the reference, in forward order. */
-  tap?: TapListener;
-  signal?: AbortSignal;
-}
-
-/** SmolVLMCausalLMOutputWithPast: everything copied out of the engine but the cache. */
-export interface SmolVLMCausalLMOutputWithPast {
-  loss?: number;
-  /** [B, kept, vocab_size]; rows of pads are 0. */
-  logits: HostTensor<Float32Array>;
-  /** Holds memory until its `dispose()` or the model's. */
-  past_key_values?: KVCache;
-  /** Embeddings, each layer's output, the last one normed: [B, S, hidden_size] each; rows of pads are 0. */
-  hidden_states?: HostTensor<Float32Array>[];
-  /** [B, heads, S, past + S] each; rows and columns of pads are 0. */
-  attentions?: HostTensor<Float32Array>[];
-  /** [images, states, hidden_size]. */
-  image_hidden_states?: HostTensor<Float32Array>;
+  /** The last n columns (0: all), or these columns. Default: 0. */
+  logits_to_keep?: LogitsToKeep | HostTensor;
 }
 
 export interface GenerateArguments extends GenerateInputs {
@@ -58,59 +42,82 @@ export interface GenerateArguments extends GenerateInputs {
  * SmolVLM with its language-modelling head: loads a checkpoint folder as it is, runs forward passes, generates. All calls
  * are asynchronous and give the event loop a turn at least every 20 ms; concurrent calls wait for each other.
  */
-export class SmolVLMForConditionalGeneration {
-  readonly config: SmolVLMConfig;
-  readonly generation_config: GenerationConfig;
-  #model: Model;
+export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'> {
+  /** What generation_config.json says, or follows from the config; a new model has it once it is ready. */
+  generation_config!: GenerationConfig;
 
-  private constructor(model: Model, generation_config: GenerationConfig) {
-    this.#model = model;
-    this.config = model.config;
-    this.generation_config = generation_config;
+  /** Random weights by the config's initializer_range, drawn when they are first needed (see PreTrainedModel). */
+  constructor(
+    config: SmolVLMConfig,
+    options: InitOptions | Loaded<'causal'> = {},
+    generation_config?: GenerationConfig,
+  ) {
+    super('causal', config, options, SmolVLMConfig);
+    if (generation_config) this.generation_config = generation_config;
   }
 
   /**
    * Loads a checkpoint: a folder's path, its URL, or its files by name.
-   * @throws CheckpointError, ConfigError, MemoryError; AbortError when `signal` is aborted
+   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(
     location: CheckpointLocation,
-    options: LoadOptions = {},
+    options: PretrainedOptions = {},
   ): Promise<SmolVLMForConditionalGeneration> {
-    const folder = await openCheckpoint(location, options);
-    try {
-      const model = await loadModel(folder, options);
-      return new SmolVLMForConditionalGeneration(model, await readGenerationConfig(folder, model.config));
-    } finally {
-      await folder.close();
-    }
+    const { loaded, extra } = await loadPretrained(
+      'causal',
+      location,
+      options,
+      async (folder, { config }) => ({
+        config: SmolVLMConfig.from_dict(await folder.json('config.json')),
+        generation: await readGenerationConfig(folder, config),
+      }),
+    );
+    return new SmolVLMForConditionalGeneration(extra.config, loaded, extra.generation);
   }
 
-  /** Bytes of memory that the model's engine holds. */
-  get memory(): number {
-    return this.#model.ops.engine.bytes;
+  /** A new model whose random weights are there already. */
+  static from_config(
+    config: SmolVLMConfig,
+    options: InitOptions = {},
+  ): Promise<SmolVLMForConditionalGeneration> {
+    return new SmolVLMForConditionalGeneration(config, options).ready();
   }
 
   /**
    * One forward pass (SmolVLMForConditionalGeneration.forward).
    * @throws InputError for inputs that do not fit each other or the config; MemoryError; AbortError
    */
-  forward(inputs: ForwardArguments): Promise<SmolVLMCausalLMOutputWithPast> {
-    return this.#run(() => runForward(this.#model, inputs), inputs.signal);
+  forward(inputs: ForwardArguments & { return_dict: false }): Promise<OutputTuple>;
+  forward(inputs: ForwardArguments): Promise<SmolVLMCausalLMOutputWithPast>;
+  async forward(inputs: ForwardArguments): Promise<SmolVLMCausalLMOutputWithPast | OutputTuple> {
+    const args = withDefaults(givenArguments(inputs, CAUSAL_ARGUMENTS), this.config);
+    checkPastMask(args);
+    const useCache = args.use_cache ?? this.config.use_cache;
+    const output = await this.run((model) => runForward(model, args, useCache), args.signal);
+    return args.return_dict ? output : toTuple(output);
   }
 
-  /** Pictures [B, N, C, H, W] to states [images, states, hidden_size]; all-zero images are left out. */
-  get_image_features(
-    pixel_values: HostTensor,
-    pixel_attention_mask?: HostTensor,
-    { position_dtype, signal }: Pick<ForwardArguments, 'position_dtype' | 'signal'> = {},
-  ): Promise<HostTensor<Float32Array>> {
-    const inputs = { pixel_values, pixel_attention_mask };
-    const model = this.#model;
-    return this.#run(function* () {
-      const images = yield* imageStates(model, inputs, { position_dtype });
-      return imageHiddenStates(model, images)!;
-    }, signal);
+  override async ready(): Promise<this> {
+    const { config } = await this.load();
+    this.generation_config ??= await readGenerationConfig(await openCheckpoint({}), config);
+    return this;
+  }
+
+  /** Like the other classes' (see PreTrainedModel), with generation_config.json beside. */
+  override async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
+    await this.ready();
+    await super.save_pretrained(target, options);
+    const text = sortedJson({ ...this.generation_config, transformers_version: REFERENCE_VERSION });
+    const folder = await openTarget(target);
+    await folder.write('generation_config.json', new TextEncoder().encode(text));
+  }
+
+  /** The head's values; a tied one's are the token embedding's. */
+  get_output_embeddings(): Promise<Embedding> {
+    return this.run(({ ops, named }) =>
+      readMatrix(ops.engine, named.get(LM_HEAD) ?? named.get(EMBED_TOKENS)!),
+    );
   }
 
   /**
@@ -119,6 +126,7 @@ export class SmolVLMForConditionalGeneration {
    * @throws InputError, MemoryError; AbortError
    */
   async generate(args: GenerateArguments): Promise<HostTensor<Int32Array>> {
+    await this.ready();
     const { max_new_tokens, eos_token_id, pad_token_id, streamer, signal, ...inputs } = args;
     const defaults = this.generation_config;
     const steps: Int32Array[] = [];
@@ -140,65 +148,26 @@ export class SmolVLMForConditionalGeneration {
     return sequences(prompt, batch, sequence, steps);
   }
 
-  /** Frees the engine with the weights. Running calls reject, later ones throw DisposedError. */
-  dispose(): void {
-    this.#model.ops.engine.dispose();
-  }
-
-  #run<T>(compute: () => Steps<T>, signal?: AbortSignal): Promise<T> {
-    this.#check();
-    return this.#model.ops.engine.run(compute, signal);
+  get #model(): Model {
+    return this.model;
   }
 
   #check(): void {
-    if (!this.#model.ops.engine.disposed) return;
-    throw new DisposedError({ what: 'the model was disposed of', where: 'SmolVLMForConditionalGeneration' });
+    this.check();
   }
 }
 
 /** The forward pass with every output that is asked for. */
-export function* runForward(model: Model, args: ForwardArguments): Steps<SmolVLMCausalLMOutputWithPast> {
-  const { engine } = model.ops;
-  const hidden_states: HostTensor<Float32Array>[] = [];
-  const attentions: HostTensor<Float32Array>[] = [];
-  const taps = args.tap && new Taps(engine, args.tap);
-  const owned = args.past_key_values === undefined;
-  const collector = new Taps(engine, (_, value) => hidden_states.push(value));
-  const result = yield* forward(model, args, {
-    taps,
-    position_dtype: args.position_dtype,
-    observers: {
-      hidden: args.output_hidden_states
-        ? (index, hidden, tokens) => {
-            const place = { dims: [tokens.batch, tokens.sequence], rows: tokens.places };
-            collector.write(`hidden_states.${index}`, hidden, place, tokens.count);
-          }
-        : undefined,
-      attentions: args.output_attentions ? (_, value) => attentions.push(value) : undefined,
-    },
-  });
-  const keeps = args.use_cache ?? model.config.use_cache;
-  if (owned && !keeps) result.past_key_values.dispose();
-  const scores = yield* logits(model, result.hidden, result.tokens, args.logits_to_keep);
+function* runForward(
+  model: Model,
+  args: ForwardArguments,
+  useCache: boolean,
+): Steps<SmolVLMCausalLMOutputWithPast> {
+  const { hidden, tokens, taps, ...rest } = yield* runModel(model, args, useCache);
+  const scores = yield* logits(model, hidden, tokens, readLogitsToKeep(args.logits_to_keep, tokens.sequence));
   taps?.emit('lm_head', scores);
-  return {
-    loss: args.labels && (yield* causalLoss(model, scores, args.labels)),
-    logits: scores,
-    past_key_values: keeps ? result.past_key_values : undefined,
-    hidden_states: args.output_hidden_states ? hidden_states : undefined,
-    attentions: args.output_attentions ? attentions : undefined,
-    image_hidden_states: imageHiddenStates(model, result.images),
-  };
-}
-
-function imageHiddenStates(
-  { ops }: Model,
-  images: { states: import('./runtime/tensor.js').Tensor; seqLen: number } | undefined,
-): HostTensor<Float32Array> | undefined {
-  if (!images) return undefined;
-  const { states, seqLen } = images;
-  const dims = [states.rows / seqLen, seqLen, states.columns];
-  return { dims, data: ops.engine.download(states) };
+  const loss = args.labels && (yield* causalLoss(model, scores, args.labels));
+  return { loss, logits: scores, ...rest };
 }
 
 function sequences(prompt: Int32Array, batch: number, sequence: number, steps: Int32Array[]) {
@@ -217,3 +186,33 @@ function checkCount(max_new_tokens: number): number {
   const got = String(max_new_tokens);
   throw new InputError({ what: 'wrong value', where: 'max_new_tokens', expected, got });
 }
+
+export * from './configuration/index.js';
+export { KVCache as DynamicCache } from './model/cache.js';
+export type { CacheLayer } from './model/cache-tensors.js';
+export type { LogitsToKeep } from './model/head.js';
+export { AutoModelForImageTextToText } from './modeling/auto-model.js';
+export type {
+  DeviceOption,
+  DTypeName,
+  DTypeOption,
+  InitOptions,
+  PlacementOptions,
+  PretrainedOptions,
+} from './modeling/options.js';
+export type {
+  BaseModelOutput,
+  OutputTuple,
+  SmolVLMBaseModelOutputWithPast,
+  SmolVLMCausalLMOutputWithPast,
+} from './modeling/outputs.js';
+export { PreTrainedModel } from './modeling/pretrained-model.js';
+export type { ModelForwardArguments } from './modeling/run-forward.js';
+export type { SaveOptions } from './modeling/save.js';
+export { SmolVLMModel } from './modeling/smolvlm-model.js';
+export type { Embedding, ResizeOptions } from './modeling/token-embeddings.js';
+export {
+  SmolVLMVisionTransformer,
+  type VisionEmbeddings,
+  type VisionForwardArguments,
+} from './modeling/vision-transformer.js';

@@ -136,9 +136,7 @@ export class PretrainedConfig {
   ): Promise<T> {
     const folder = await openCheckpoint(location, { signal });
     try {
-      const json = await folder.json('config.json');
-      if (!isObject(json)) throw notAnObject('config.json', json);
-      return this.from_dict(partOf(json, this), overrides);
+      return this.from_dict(configPart(await folder.json('config.json'), this), overrides);
     } finally {
       await folder.close();
     }
@@ -164,8 +162,15 @@ export class PretrainedConfig {
   }
 }
 
-/** The part of a config.json that a class describes: its field in a composite one, or the field of its model_type. */
-function partOf(json: JsonObject, { base_config_key, model_type }: ConfigClass<unknown>): JsonObject {
+/**
+ * The part of a config.json that a class describes: its field in a composite one, or the field of its model_type.
+ * @throws ConfigError if `json` is no object
+ */
+export function configPart(
+  json: unknown,
+  { base_config_key, model_type }: Pick<ConfigClass<unknown>, 'base_config_key' | 'model_type'>,
+): JsonObject {
+  if (!isObject(json)) throw notAnObject('config.json', json);
   if (base_config_key && isObject(json[base_config_key])) return json[base_config_key];
   if (json.model_type === model_type) return json;
   const nested = Object.values(json).find((value) => isObject(value) && value.model_type === model_type);

@@ -1,8 +1,8 @@
 import { InputError } from '../errors.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
-import { KVCache } from './cache.js';
-import type { PositionDtype } from './config.js';
+import { type CacheShape, KVCache } from './cache.js';
+import type { PositionDtype, SmolVLMConfig } from './config.js';
 import { connector } from './connector.js';
 import { tokenEmbeddings } from './embeddings.js';
 import { type KeptImages, keepImages } from './images.js';
@@ -12,10 +12,7 @@ import { imageTap, rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
 import { type ComputedPads, type PackedTokens, packTokens } from './tokens.js';
-import { visionTransformer } from './vision.js';
-
-/** Patches encoded together: small pictures share a pass, one full tile has it for itself. */
-const GROUP_PATCHES = 1024;
+import { GROUP_PATCHES, visionTransformer } from './vision.js';
 
 /** The inputs of the reference's `SmolVLMModel.forward`, under its names. */
 export interface ForwardInputs {
@@ -143,9 +140,12 @@ function givenStates({ ops, config }: BaseModel, states: HostTensor): ForwardRes
 }
 
 export function newCache({ ops, config }: BaseModel, batch: number): KVCache {
-  const { num_hidden_layers, num_key_value_heads, head_dim } = config.text_config;
-  const shape = { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim };
-  return new KVCache(ops.engine, shape, batch);
+  return new KVCache(ops.engine, cacheShape(config), batch);
+}
+
+export function cacheShape({ text_config }: SmolVLMConfig): CacheShape {
+  const { num_hidden_layers, num_key_value_heads, head_dim } = text_config;
+  return { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim };
 }
 
 const TENSOR_INPUTS = [

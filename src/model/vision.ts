@@ -11,6 +11,9 @@ import type { VisionLayerWeights, VisionWeights } from './weights.js';
 
 const PATH = 'model.vision_model';
 
+/** Patches encoded together: small pictures share a pass, one full tile has it for itself. */
+export const GROUP_PATCHES = 1024;
+
 /** What a run may listen to besides the result, for a group of images at a time. */
 export interface VisionObservers {
   tap?: StageTap;

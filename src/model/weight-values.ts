@@ -86,25 +86,25 @@ export function* resizedWeight(
 }
 
 /**
- * Rounds a weight's values to a narrower dtype where they lie; a panel then takes the first half of its memory. F32 leaves
- * every weight as it is: its values are float32 already.
+ * A weight with its values rounded to a narrower dtype, in memory of its own. F32 leaves every weight as it is: its values
+ * are float32 already.
+ * @throws MemoryError
  */
-export function* narrowWeight(engine: Engine, weight: Weight, dtype: WeightDtype): Steps<Weight> {
+export function* narrowedWeight(engine: Engine, weight: Weight, dtype: WeightDtype): Steps<Weight> {
   if (dtype === 'F32' || dtype === weight.dtype) return weight;
-  const out: Weight = { ...weight, dtype };
+  const { layout, N, K } = weight;
+  const pointer = engine.allocateWeights(weightBytes(layout, dtype, N, K));
+  const out: Weight = { ...weight, dtype, pointer };
   const round = rounding(dtype);
-  const count = weight.layout === 'vector' ? weight.N : Math.ceil(weight.N / 8) * 8 * weight.K;
-  for (let start = 0; start < count; start += STEP_VALUES) {
-    const end = Math.min(count, start + STEP_VALUES);
-    const source = elements(engine, weight).slice(start, end);
-    const isWide = source instanceof Uint32Array;
-    const storedDtype = isWide ? 'F32' : weight.dtype;
-    const values = decode(storedDtype, bytesOf(source)) as Float32Array;
-    const bits = Uint16Array.from(values, round);
+  const { length } = elements(engine, weight);
+  for (let start = 0; start < length; start += STEP_VALUES) {
+    const source = elements(engine, weight).slice(start, start + STEP_VALUES);
+    const stored = source instanceof Uint32Array ? 'F32' : weight.dtype;
+    const bits = Uint16Array.from(decode(stored, bytesOf(source)) as Float32Array, round);
     const target = elements(engine, out);
     // A vector stays float32 in memory; its values are rounded.
     if (target instanceof Uint16Array) target.set(bits, start);
-    else engine.f32(out.pointer, count).set(decode(dtype, bytesOf(bits)) as Float32Array, start);
+    else engine.f32(out.pointer, length).set(decode(dtype, bytesOf(bits)) as Float32Array, start);
     yield;
   }
   return out;

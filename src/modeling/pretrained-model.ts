@@ -1,0 +1,262 @@
+import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
+import type { PretrainedConfig } from '../configuration/pretrained-config.js';
+import type { SaveTarget } from '../configuration/save-target.js';
+import { DisposedError, InputError } from '../errors.js';
+import type { SmolVLMConfig } from '../model/config.js';
+import { type Level, levelConfig } from '../model/levels.js';
+import { createLevel, type LevelModels, loadLevel, randomModel } from '../model/load.js';
+import { narrowedWeight } from '../model/weight-values.js';
+import type { Steps } from '../runtime/steps.js';
+import type { Weight } from '../runtime/weight.js';
+import { initRules } from './init-rules.js';
+import {
+  type DTypeName,
+  type DTypeOption,
+  dtypeName,
+  type InitOptions,
+  nameOfDtype,
+  type PretrainedOptions,
+  readOptions,
+  readTarget,
+  weightDtype,
+} from './options.js';
+import { type SaveOptions, saveModel } from './save.js';
+
+/** The classes' names, whatever a minifier makes of them. */
+const CLASS_NAMES: Readonly<Record<Level, string>> = {
+  vision: 'SmolVLMVisionTransformer',
+  base: 'SmolVLMModel',
+  causal: 'SmolVLMForConditionalGeneration',
+};
+
+/** A model whose weights are there already. */
+export class Loaded<L extends Level> {
+  readonly model: LevelModels[L];
+  readonly dtype: DTypeName | undefined;
+
+  constructor(model: LevelModels[L], dtype?: DTypeName) {
+    this.model = model;
+    this.dtype = dtype;
+  }
+}
+
+/**
+ * What the three model classes share (PreTrainedModel). A new model draws its weights when they are first needed: `ready()`,
+ * or any method that computes, waits for them. All calls are asynchronous, give the event loop a turn at least every 20 ms,
+ * and wait for each other.
+ */
+export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfig> {
+  readonly config: C;
+  /** There is no training here, so dropout never applies. */
+  readonly training = false;
+  #level: L;
+  #options: InitOptions;
+  #state: LevelModels[L] | undefined;
+  #pending: Promise<void> | undefined;
+  #dtype: DTypeName | undefined;
+  #error: unknown;
+  #disposed = false;
+
+  /** @throws InputError for a config of another class, or options that mean nothing here; ConfigError for a wrong config */
+  protected constructor(level: L, config: C, start: InitOptions | Loaded<L>, Config: new () => C) {
+    if (!(config instanceof Config)) {
+      const got = (config as object | undefined)?.constructor?.name ?? String(config);
+      const expected = level === 'vision' ? 'a SmolVLMVisionConfig' : 'a SmolVLMConfig';
+      throw new InputError({ what: 'wrong config', where: CLASS_NAMES[level], expected, got });
+    }
+    this.config = config;
+    this.#level = level;
+    this.#options = start instanceof Loaded ? {} : start;
+    if (start instanceof Loaded) {
+      this.#state = start.model;
+      this.#dtype = start.dtype;
+    } else {
+      readOptions(start);
+      levelConfig(level, config.to_dict(), CLASS_NAMES[level]);
+      this.#dtype = dtypeName(start.dtype ?? start.torch_dtype) ?? dtypeName(config.dtype) ?? 'float32';
+    }
+  }
+
+  /**
+   * Waits for the weights.
+   * @throws MemoryError, with numbers, if they do not fit; ConfigError; DisposedError
+   */
+  async ready(): Promise<this> {
+    await this.load();
+    return this;
+  }
+
+  /** The device's name, for code that passes it on. */
+  get device(): 'cpu' {
+    return 'cpu';
+  }
+
+  /** The weights' dtype; the arithmetic is float32 whatever it is. */
+  get dtype(): DTypeName {
+    const first: Weight | undefined = this.#state?.named.values().next().value;
+    return this.#dtype ?? (first ? nameOfDtype(first.dtype) : 'float32');
+  }
+
+  /** Bytes of memory that the model's engine holds; 0 before its weights are there and after `dispose()`. */
+  get memory(): number {
+    return this.#state && !this.#disposed ? this.#state.ops.engine.bytes : 0;
+  }
+
+  /** Values of all weights, tied ones counted once. */
+  async num_parameters(): Promise<number> {
+    const { named } = await this.load();
+    return [...named.values()].reduce((sum, { N, K }) => sum + N * K, 0);
+  }
+
+  /** Models are always in evaluation mode. */
+  eval(): this {
+    return this;
+  }
+
+  /**
+   * A device (`cpu`, `wasm` or `auto`: the same place), a dtype, or both as an object. A narrower dtype rounds the weights
+   * before the next call, into memory of their own: that of the old ones comes back with the engine's, so
+   * `from_pretrained`'s `dtype` is the frugal way. `float32` keeps their values.
+   * @throws InputError for anything else
+   */
+  to(target: unknown, more?: { dtype?: DTypeOption } | DTypeOption): this {
+    const dtype = readTarget(target, more);
+    if (dtype === undefined) return this;
+    this.#dtype = dtype;
+    this.change(function* ({ ops, config, named }) {
+      const out = new Map<string, Weight>();
+      for (const [name, weight] of named) {
+        out.set(name, yield* narrowedWeight(ops.engine, weight, weightDtype(dtype)));
+      }
+      return { config: { ...config, position_dtype: dtype }, named: out };
+    }).catch((error) => {
+      // Later calls must not run with weights that are not what was asked for.
+      this.#error = error;
+    });
+    return this;
+  }
+
+  /**
+   * Writes config.json and model.safetensors (in shards with their index above `max_shard_size`), under the names of the
+   * class's own state dict.
+   * @throws InputError for options or a target of another kind; AbortError when `signal` is aborted
+   */
+  async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
+    const model = await this.load();
+    await saveModel(target, options, {
+      className: CLASS_NAMES[this.#level],
+      config: this.config,
+      dtype: this.dtype,
+      engine: model.ops.engine,
+      level: this.#level,
+      named: model.named,
+      widen: this.#dtype === 'float32',
+    });
+  }
+
+  /** The reference's SmolVLM implements no pruning either. @throws InputError */
+  prune_heads(_heads: unknown): never {
+    const expected = 'no call: the reference does not implement it for this model';
+    throw new InputError({ what: 'heads cannot be pruned', where: 'prune_heads', expected, got: 'one' });
+  }
+
+  /** Frees the engine with the weights. Running calls reject, later ones throw DisposedError. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#state?.ops.engine.dispose();
+  }
+
+  /** The loaded model. @throws DisposedError; Error before `ready()` */
+  protected get model(): LevelModels[L] {
+    this.check();
+    if (this.#state) return this.#state;
+    throw new Error('the weights are not there yet: await ready() first');
+  }
+
+  protected check(): void {
+    if (!this.#disposed) return;
+    throw new DisposedError({ what: 'the model was disposed of', where: CLASS_NAMES[this.#level] });
+  }
+
+  /** Weights that are drawn or changed are waited for. */
+  protected async load(): Promise<LevelModels[L]> {
+    this.check();
+    if (!this.#state && !this.#pending) this.#start(this.#first());
+    while (this.#pending) await this.#pending;
+    if (this.#error) throw this.#error;
+    this.check();
+    return this.#state!;
+  }
+
+  /** A computation with the model as it is when its turn comes, in a scope of its own. */
+  protected async run<T>(compute: (model: LevelModels[L]) => Steps<T>, signal?: AbortSignal): Promise<T> {
+    const { engine } = (await this.load()).ops;
+    return engine.run(() => compute(this.#state!), signal);
+  }
+
+  /** Replaces weights or the config; calls made from now on wait for it. */
+  protected change(
+    compute: (model: LevelModels[L]) => Steps<{ config: SmolVLMConfig; named: ReadonlyMap<string, Weight> }>,
+  ): Promise<void> {
+    this.check();
+    const before = this.#pending ?? (this.#state ? Promise.resolve() : this.#first());
+    const level = this.#level;
+    const replace = function* (model: LevelModels[L]): Steps<LevelModels[L]> {
+      const { config, named } = yield* compute(model);
+      return createLevel(level, model.ops.engine, config, named);
+    };
+    return this.#start(
+      before.then(async () => {
+        const { engine } = this.#state!.ops;
+        this.#state = await engine.run(() => replace(this.#state!));
+      }),
+    );
+  }
+
+  #start(making: Promise<void>): Promise<void> {
+    const done = making.finally(() => {
+      if (this.#pending === done) this.#pending = undefined;
+    });
+    this.#pending = done;
+    done.catch(() => {});
+    return done;
+  }
+
+  /** The first weights of a new model. */
+  async #first(): Promise<void> {
+    const model = await this.#draw();
+    this.#state = model;
+    if (this.#disposed) model.ops.engine.dispose();
+  }
+
+  #draw(): Promise<LevelModels[L]> {
+    const config = levelConfig(this.#level, this.config.to_dict(), CLASS_NAMES[this.#level]);
+    const options = readOptions(this.#options);
+    const rules = initRules(this.config, weightDtype(this.#dtype!), this.#options.seed ?? 0);
+    const positioned = { ...config, position_dtype: options.positionDtype ?? config.position_dtype };
+    return randomModel(this.#level, positioned, rules, options);
+  }
+}
+
+/** A checkpoint's model of a level and its config.json, for `from_pretrained`. */
+export async function loadPretrained<L extends Level, T>(
+  level: L,
+  location: CheckpointLocation,
+  options: PretrainedOptions,
+  more: (folder: Awaited<ReturnType<typeof openCheckpoint>>, model: LevelModels[L]) => Promise<T>,
+): Promise<{ loaded: Loaded<L>; extra: T }> {
+  const read = readOptions(options);
+  const folder = await openCheckpoint(location, options);
+  try {
+    const model = await loadLevel(level, folder, read);
+    try {
+      const dtype = dtypeName(options.dtype ?? options.torch_dtype);
+      return { loaded: new Loaded(model, dtype), extra: await more(folder, model) };
+    } catch (error) {
+      model.ops.engine.dispose();
+      throw error;
+    }
+  } finally {
+    await folder.close();
+  }
+}
