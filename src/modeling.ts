@@ -3,9 +3,9 @@ import { REFERENCE_VERSION } from './configuration/common-attributes.js';
 import { sortedJson } from './configuration/json.js';
 import { openTarget, type SaveTarget } from './configuration/save-target.js';
 import { SmolVLMConfig } from './configuration/smolvlm-config.js';
-import { InputError } from './errors.js';
 import { type GenerationConfig, readGenerationConfig } from './generation/config.js';
-import { type GenerateInputs, greedy } from './generation/greedy.js';
+import { type GenerateArguments, generate } from './generation/generate.js';
+import type { GenerateOutput } from './generation/output.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
 import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
@@ -25,17 +25,6 @@ export interface ForwardArguments extends ModelForwardArguments {
   labels?: HostTensor;
   /** The last n columns (0: all), or these columns. Default: 0. */
   logits_to_keep?: LogitsToKeep | HostTensor;
-}
-
-export interface GenerateArguments extends GenerateInputs {
-  /** Default: the generation_config's, else 128. */
-  max_new_tokens?: number;
-  /** Default: the generation_config's. */
-  eos_token_id?: number | readonly number[];
-  pad_token_id?: number;
-  /** Gets the prompt's ids, then one id for each row as they are made, then `end()`. */
-  streamer?: { put(token_ids: Int32Array): void; end(): void };
-  signal?: AbortSignal;
 }
 
 /**
@@ -121,39 +110,18 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   }
 
   /**
-   * Greedy generation over a KV cache. Left- and right-padded batches give each row what it gives alone.
-   * @returns [B, S + new]: the prompt and the new ids, rows that ended filled up with pad_token_id
+   * Continues each row: greedy decoding, sampling, beam search (GenerationMixin.generate). Left- and right-padded batches
+   * give each row what it gives alone.
+   * @returns [B · num_return_sequences, S + new]: the prompt and the new ids, rows that ended filled up with pad_token_id;
+   * with return_dict_in_generate the whole output
    * @throws InputError, MemoryError; AbortError
    */
-  async generate(args: GenerateArguments): Promise<HostTensor<Int32Array>> {
+  generate(args: GenerateArguments & { return_dict_in_generate: true }): Promise<GenerateOutput>;
+  generate(args: GenerateArguments & { return_dict_in_generate?: false }): Promise<HostTensor<Int32Array>>;
+  async generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>> {
     await this.ready();
-    const { max_new_tokens, eos_token_id, pad_token_id, streamer, signal, ...inputs } = args;
-    const defaults = this.generation_config;
-    const steps: Int32Array[] = [];
-    this.#check();
-    const prompt = Int32Array.from(inputs.input_ids?.data ?? [], Number);
-    streamer?.put(prompt);
-    const made = greedy(this.#model, inputs, {
-      max_new_tokens: checkCount(max_new_tokens ?? defaults.max_new_tokens ?? 128),
-      eos_token_id: [eos_token_id ?? defaults.eos_token_id].flat(),
-      pad_token_id: pad_token_id ?? defaults.pad_token_id,
-      signal,
-    });
-    for await (const ids of made) {
-      steps.push(ids);
-      streamer?.put(ids);
-    }
-    streamer?.end();
-    const [batch, sequence] = inputs.input_ids?.dims ?? [inputs.inputs_embeds!.dims[0], 0];
-    return sequences(prompt, batch, sequence, steps);
-  }
-
-  get #model(): Model {
-    return this.model;
-  }
-
-  #check(): void {
     this.check();
+    return generate(this.model, this.generation_config, args);
   }
 }
 
@@ -170,24 +138,14 @@ function* runForward(
   return { loss, logits: scores, ...rest };
 }
 
-function sequences(prompt: Int32Array, batch: number, sequence: number, steps: Int32Array[]) {
-  const length = sequence + steps.length;
-  const data = new Int32Array(batch * length);
-  for (let row = 0; row < batch; row++) {
-    data.set(prompt.subarray(row * sequence, (row + 1) * sequence), row * length);
-    for (const [i, ids] of steps.entries()) data[row * length + sequence + i] = ids[row];
-  }
-  return { dims: [batch, length], data };
-}
-
-function checkCount(max_new_tokens: number): number {
-  if (Number.isInteger(max_new_tokens) && max_new_tokens > 0) return max_new_tokens;
-  const expected = 'an integer above 0';
-  const got = String(max_new_tokens);
-  throw new InputError({ what: 'wrong value', where: 'max_new_tokens', expected, got });
-}
-
 export * from './configuration/index.js';
+export type { GenerationConfig } from './generation/config.js';
+export type { GenerateArguments } from './generation/generate.js';
+export type { LogitsProcessor, StoppingCriterion } from './generation/hooks.js';
+export type { GenerationOptions } from './generation/options.js';
+export type { GenerateOutput } from './generation/output.js';
+export type { Streamer } from './generation/run.js';
+export { TextStreamer, type TextStreamerOptions } from './generation/text-streamer.js';
 export { KVCache as DynamicCache } from './model/cache.js';
 export type { CacheLayer } from './model/cache-tensors.js';
 export type { LogitsToKeep } from './model/head.js';

@@ -67,6 +67,17 @@ export {
 /** Share of all goldens' tensors that may exceed the strict ratio: the largest of a few hundred errors is partly chance. */
 export const PARITY_STRICT_SHARE = 0.05;
 
+// ---- generation ----------------------------------------------------------------------------------------------------
+
+/** Scores through processors, float64 against PyTorch's float32, relative to the score where it is above 1. */
+export const PROCESSED_SCORE_ERROR = 1e-6;
+
+/**
+ * Logits of two float32 forward passes of the tiny models, and what is made of them. Measured: 7e-6 at most, where logits
+ * are of size 1; PyTorch's own error beside float64 is as large.
+ */
+export const GENERATION_SCORE_ERROR = 2e-5;
+
 // ---- the public classes ---------------------------------------------------------------------------------------------
 
 /** The loss against float64, relative: a mean over few tokens of values whose logits hold NMSE 1e-10 and better. */

@@ -100,7 +100,7 @@ interface Loaded {
   model: Model;
   processor: SmolVLMProcessor;
   eos_token_id: readonly number[];
-  pad_token_id: number;
+  pad_token_id: number | undefined;
 }
 
 async function load(location: string, progress: ProgressLine, signal: AbortSignal): Promise<Loaded> {

@@ -5,18 +5,18 @@ import { head } from '../model/head.js';
 import type { Model } from '../model/model.js';
 import type { ComputedPads } from '../model/tokens.js';
 import type { Steps } from '../runtime/steps.js';
-import type { HostTensor } from '../runtime/tensor.js';
+import { checkContext, type GenerateInputs, promptPositions, rowLengths } from './prompt.js';
+import { Turns } from './turns.js';
 
-/** Inputs of a generation: what the processor makes. Pads, as attention_mask has them, may be on either side. */
-export type GenerateInputs = Omit<ForwardInputs, 'past_key_values' | 'position_ids'>;
+export type { GenerateInputs };
 
 export interface GreedyOptions {
   /** Tokens to generate at most. */
   max_new_tokens: number;
   /** Ids that end a row. Empty: none does. */
   eos_token_id: readonly number[];
-  /** What a row that has ended is filled up with. */
-  pad_token_id: number;
+  /** What a row that has ended is filled up with. Default: the first eos. */
+  pad_token_id?: number;
   signal?: AbortSignal;
 }
 
@@ -46,11 +46,13 @@ export async function* greedy(
   checkContext(model, lengths);
   const state = new GreedyState(batch, options);
   const cache = newCache(model, batch);
+  const turns = new Turns();
   try {
     const position_ids = promptPositions(inputs.attention_mask, batch, sequence);
     let step: ForwardInputs = { ...inputs, position_ids, past_key_values: cache };
     for (let made = 0; made < options.max_new_tokens; made++) {
       const pads = made === 0 ? 'last' : 'none';
+      await turns.take();
       const ids = await engine.run(() => nextTokens(model, step, pads), options.signal);
       yield state.accept(ids);
       if (state.ended) return;
@@ -87,10 +89,12 @@ class GreedyState {
   #running: boolean[];
   #options: GreedyOptions;
   #ids: Int32Array;
+  #pad: number;
 
   constructor(batch: number, options: GreedyOptions) {
     this.#running = new Array(batch).fill(true);
     this.#options = options;
+    this.#pad = options.pad_token_id ?? options.eos_token_id[0] ?? 0;
     this.#ids = new Int32Array(batch);
   }
 
@@ -100,7 +104,7 @@ class GreedyState {
 
   /** The ids of this step as they are given out; rows that make an eos end with it. */
   accept(ids: Int32Array): Int32Array {
-    this.#ids = ids.map((id, row) => (this.#running[row] ? id : this.#options.pad_token_id));
+    this.#ids = ids.map((id, row) => (this.#running[row] ? id : this.#pad));
     this.#running = this.#running.map((on, row) => on && !this.#options.eos_token_id.includes(ids[row]));
     return this.#ids.slice();
   }
@@ -114,45 +118,5 @@ class GreedyState {
       position_ids: { dims, data: Int32Array.from(lengths, (length) => length + made) },
       past_key_values,
     };
-  }
-}
-
-function rowLengths(mask: HostTensor | undefined, batch: number, sequence: number): number[] {
-  return Array.from({ length: batch }, (_, row) => {
-    if (!mask) return sequence;
-    let length = 0;
-    for (let i = 0; i < sequence; i++) if (Number(mask.data[row * sequence + i])) length++;
-    return length;
-  });
-}
-
-/** As the reference derives them: the count of tokens before, pads not counted; 1 for the pads themselves. */
-function promptPositions(mask: HostTensor | undefined, batch: number, sequence: number) {
-  const data = new Int32Array(batch * sequence);
-  for (let row = 0; row < batch; row++) {
-    let count = 0;
-    for (let i = row * sequence; i < (row + 1) * sequence; i++) {
-      const isPad = mask && !Number(mask.data[i]);
-      data[i] = isPad ? 1 : count++;
-    }
-  }
-  return { dims: [batch, sequence], data };
-}
-
-function checkContext({ config }: Model, lengths: number[]): void {
-  const context = config.text_config.max_position_embeddings;
-  for (const [row, length] of lengths.entries()) {
-    if (length === 0) {
-      const expected = 'at least one token';
-      throw new InputError({ what: 'empty prompt', where: `input_ids, row ${row}`, expected, got: '0' });
-    }
-    if (length >= context) {
-      throw new InputError({
-        what: 'the prompt is longer than the context',
-        where: `input_ids, row ${row}`,
-        expected: `fewer than ${context} tokens (max_position_embeddings)`,
-        got: `${length} tokens`,
-      });
-    }
   }
 }

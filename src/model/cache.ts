@@ -3,6 +3,7 @@ import type { Engine } from '../runtime/engine.js';
 import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type CacheLayer, readLayer } from './cache-tensors.js';
+import { Slabs } from './slabs.js';
 
 export interface CacheShape {
   layers: number;
@@ -10,21 +11,29 @@ export interface CacheShape {
   headDim: number;
 }
 
+interface CacheRow {
+  columns: number[];
+  slabs: number[];
+}
+
 /**
  * The keys and values of the text model, in pages of 128 keys. Each row of a batch has its own keys, numbered from 0
  * without pads, so a row's attention does not depend on its neighbours. A slab holds one page index of one row for all
- * layers and heads; growing takes a new slab and copies nothing.
+ * layers and heads; growing takes a new slab and copies nothing. Rows that `select` made from one row share its full
+ * slabs, which nobody writes to any more.
  */
 export class KVCache {
   readonly shape: CacheShape;
   /** Columns of the token matrix seen so far, pads included: what the reference calls the cache's sequence length. */
   seen = 0;
   #engine: Engine;
-  #rows: { columns: number[]; slabs: number[] }[];
+  #rows: CacheRow[];
+  #slabs: Slabs;
 
   constructor(engine: Engine, shape: CacheShape, batch: number) {
     this.#engine = engine;
     this.shape = shape;
+    this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim));
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
   }
 
@@ -46,7 +55,7 @@ export class KVCache {
   reserve(row: number, count: number): void {
     const { columns, slabs } = this.#rows[row];
     while (slabs.length * PAGE_KEYS < columns.length + count) {
-      slabs.push(this.#engine.heap.allocate(this.#slabBytes(), 'KV cache'));
+      slabs.push(this.#slabs.allocate());
     }
   }
 
@@ -126,6 +135,30 @@ export class KVCache {
     });
   }
 
+  /**
+   * Makes row i what row indices[i] was; rows that are not named are dropped (the reference's reorder_cache,
+   * batch_select_indices and batch_repeat_interleave in one). Full slabs are shared; a slab with room left is handed on to
+   * one row and copied for the others, into those of dropped rows where there are any.
+   * @throws InputError for an index that names no row; MemoryError, and the cache is as it was
+   */
+  select(indices: readonly number[]): void {
+    for (const index of indices) this.#checkRow(index);
+    const old = this.#rows;
+    const uses = old.map((_, row) => indices.filter((index) => index === row).length);
+    const dropped = old.filter((_, row) => uses[row] === 0);
+    const copies = uses.reduce((sum, n, row) => sum + Math.max(0, n - 1) * openSlabs(old[row]).length, 0);
+    const reusable = dropped.reduce((sum, row) => sum + row.slabs.length - fullSlabs(row), 0);
+    const spare = this.#slabs.allocateAll(copies - reusable);
+    for (const row of dropped) spare.push(...row.slabs.splice(fullSlabs(row)));
+    const seen = new Set<number>();
+    this.#rows = indices.map((index) => {
+      const first = !seen.has(index);
+      seen.add(index);
+      return first ? old[index] : this.#copyRow(old[index], spare);
+    });
+    for (const slab of [...dropped.flatMap((row) => row.slabs), ...spare]) this.#slabs.release(slab);
+  }
+
   /** Forgets every column from `max_length` on; a negative one takes that many columns off the end. */
   crop(max_length: number): void {
     if (!Number.isInteger(max_length)) {
@@ -137,7 +170,12 @@ export class KVCache {
     for (const row of this.#rows) {
       row.columns = row.columns.filter((column) => column < seen);
       const keep = Math.ceil(row.columns.length / PAGE_KEYS);
-      for (const slab of row.slabs.splice(keep)) this.#engine.heap.free(slab);
+      for (const slab of row.slabs.splice(keep)) this.#slabs.release(slab);
+      // What has room again will be written to.
+      const open = openSlabs(row).find((slab) => this.#slabs.isShared(slab));
+      if (open === undefined) continue;
+      row.slabs[keep - 1] = this.#slabs.copy(open, this.#slabs.allocate());
+      this.#slabs.release(open);
     }
   }
 
@@ -172,7 +210,27 @@ export class KVCache {
     return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim);
   }
 
-  #slabBytes(): number {
-    return this.shape.layers * this.shape.kvHeads * pageBytes(this.shape.headDim);
+  #checkRow(index: number): void {
+    if (Number.isInteger(index) && index >= 0 && index < this.batch) return;
+    const expected = `0 … ${this.batch - 1}`;
+    throw new InputError({ what: 'no such row', where: 'KVCache.select', expected, got: String(index) });
   }
+
+  /** Another row with the same keys: full slabs shared, the open one copied into a spare one. */
+  #copyRow(row: CacheRow, spare: number[]): CacheRow {
+    const full = row.slabs.slice(0, fullSlabs(row));
+    for (const slab of full) this.#slabs.share(slab);
+    const copied = openSlabs(row).map((slab) => this.#slabs.copy(slab, spare.pop()!));
+    return { columns: row.columns.slice(), slabs: [...full, ...copied] };
+  }
+}
+
+/** Slabs without room: nothing is written to them any more. */
+function fullSlabs({ columns }: CacheRow): number {
+  return Math.floor(columns.length / PAGE_KEYS);
+}
+
+/** The slab that holds keys and has room left, if there is one. Only its own row uses it. */
+function openSlabs(row: CacheRow): number[] {
+  return row.slabs.slice(fullSlabs(row), Math.ceil(row.columns.length / PAGE_KEYS));
 }

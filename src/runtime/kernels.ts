@@ -133,6 +133,18 @@ export interface Kernels {
   f32_argmax(x: number, n: number): number;
   /** −log softmax(x)[label] in float64. */
   f64_cross_entropy(x: number, n: number, label: number): number;
+
+  // ---- sampling: float64, sums in order of the index, −Infinity counts nothing -------------------------------------------
+  /** log Σ e^x. */
+  f64_log_sum_exp(x: number, n: number): number;
+  /** x − log Σ e^x, rounded to float32. In place allowed. */
+  f32_log_softmax(out: number, x: number, n: number): void;
+  /** e^x / Σ e^x: float32 in, float64 out. */
+  f64_softmax(out: number, x: number, n: number): void;
+  /** The first i with Σ_{j <= i} e^x[j] > u · Σ e^x, u in [0, 1); −1 for NaN, +Infinity, or nothing above −Infinity. */
+  f32_sample(x: number, n: number, u: number): number;
+  f64_exp(x: number): number;
+  f64_pow(x: number, y: number): number;
 }
 
 /** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */

@@ -37,6 +37,12 @@ const arity: Record<keyof Kernels, number> = {
   f32_all_zero: 2,
   f32_argmax: 2,
   f64_cross_entropy: 3,
+  f64_log_sum_exp: 2,
+  f32_log_softmax: 3,
+  f64_softmax: 3,
+  f32_sample: 3,
+  f64_exp: 1,
+  f64_pow: 2,
 };
 
 test('the module exports the registry, with its numbers of arguments, and heap_base beside it', () => {
