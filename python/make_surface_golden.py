@@ -271,9 +271,11 @@ def write_saved():
     """What save_pretrained of each class writes, in one file and in shards."""
     out = []
     for checkpoint in ("one-image", "relu-right-padded"):
-        whole = SmolVLMForConditionalGeneration.from_pretrained(ROOT / checkpoint, dtype="auto")
-        base = SmolVLMModel.from_pretrained(ROOT / checkpoint, dtype="auto")
-        for level, model in (("vision", base.vision_model), ("base", base), ("causal", whole)):
+        for level in ("vision", "base", "causal"):
+            # Each from a config of its own: saving writes the class into it.
+            cls = SmolVLMForConditionalGeneration if level == "causal" else SmolVLMModel
+            model = cls.from_pretrained(ROOT / checkpoint, dtype="auto")
+            model = model.vision_model if level == "vision" else model
             for size in ("5GB", "20KB"):
                 with tempfile.TemporaryDirectory() as folder:
                     model.save_pretrained(folder, max_shard_size=size)

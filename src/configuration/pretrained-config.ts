@@ -130,13 +130,14 @@ export class PretrainedConfig {
    * @throws CheckpointError, ConfigError; AbortError when `signal` is aborted
    */
   static async from_pretrained<T extends PretrainedConfig>(
-    this: ConfigClass<T> & { from_dict(dict: unknown, overrides?: ConfigArguments): T },
+    this: ConfigClass<T>,
     location: CheckpointLocation,
     { signal, ...overrides }: { signal?: AbortSignal; [attribute: string]: unknown } = {},
   ): Promise<T> {
     const folder = await openCheckpoint(location, { signal });
     try {
-      return this.from_dict(configPart(await folder.json('config.json'), this), overrides);
+      const part = configPart(await folder.json('config.json'), this);
+      return PretrainedConfig.from_dict.call(this as ConfigClass<PretrainedConfig>, part, overrides) as T;
     } finally {
       await folder.close();
     }
