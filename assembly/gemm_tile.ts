@@ -1,9 +1,10 @@
 /**
- * The tiles that every matrix product is made of. A tile adds one block of at most 128 k to `out`: one running sum per
- * output in order of k, then total = total + sum; `first` says that there is no total yet. (A running sum that begins
+ * The tiles that every matrix product is made of. A tile adds some blocks of SUM_BLOCK k to `out`: in each one running
+ * sum per output in order of k, then total = total + sum; `first` says that there is no total yet. (A running sum that begins
  * at +0 is never −0, so 0 + sum and sum are the same bits.) `bias` is not 0 in the last block only and added last.
  * All tiles do the same operations on each output, so they give the same bits.
  */
+import { SUM_BLOCK } from './blocks';
 import { biasScratch, tileScratch } from './scratch';
 
 /**
@@ -11,34 +12,39 @@ import { biasScratch, tileScratch } from './scratch';
  * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20).
  */
 export function tile4x8(out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
-  const end = w + (K << 5);
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
-  let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
-  let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  // One k per turn: two make V8 11 spill (from 49 to 31 GFLOP/s).
-  while (w < end) {
-    const b0 = v128.load(w);
-    const b1 = v128.load(w, 16);
-    let x = v128.load(s);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
-    x = v128.load(s, 16);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
-    x = v128.load(s, 32);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
-    x = v128.load(s, 48);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
-    w += 32;
-    s += 64;
+  const last = w + (K << 5);
+  while (w < last) {
+    const end = min(w + (SUM_BLOCK << 5), last);
+    let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
+    let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+    let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
+    let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+    // One k per turn: two make V8 11 spill (from 49 to 31 GFLOP/s).
+    while (w < end) {
+      const b0 = v128.load(w);
+      const b1 = v128.load(w, 16);
+      let x = v128.load(s);
+      c00 = f32x4.add(c00, f32x4.mul(x, b0));
+      c01 = f32x4.add(c01, f32x4.mul(x, b1));
+      x = v128.load(s, 16);
+      c10 = f32x4.add(c10, f32x4.mul(x, b0));
+      c11 = f32x4.add(c11, f32x4.mul(x, b1));
+      x = v128.load(s, 32);
+      c20 = f32x4.add(c20, f32x4.mul(x, b0));
+      c21 = f32x4.add(c21, f32x4.mul(x, b1));
+      x = v128.load(s, 48);
+      c30 = f32x4.add(c30, f32x4.mul(x, b0));
+      c31 = f32x4.add(c31, f32x4.mul(x, b1));
+      w += 32;
+      s += 64;
+    }
+    const rest: usize = w < last ? 0 : bias;
+    finish8(out, c00, c01, first, rest);
+    finish8(out + ldc, c10, c11, first, rest);
+    finish8(out + 2 * ldc, c20, c21, first, rest);
+    finish8(out + 3 * ldc, c30, c31, first, rest);
+    first = false;
   }
-  finish8(out, c00, c01, first, bias);
-  finish8(out + ldc, c10, c11, first, bias);
-  finish8(out + 2 * ldc, c20, c21, first, bias);
-  finish8(out + 3 * ldc, c30, c31, first, bias);
 }
 
 /** Rows of `a` (lda in bytes) to tiles of 4, each `[K][4 rows][4 equal lanes]`; rows that are missing become zeros. */

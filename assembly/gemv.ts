@@ -2,7 +2,7 @@
  * One row against all panels: bound by reading memory, so everything here serves the stream of weights. Each output is
  * summed in the same order as in the tiles and has the same bits.
  */
-import { K_BLOCK } from './blocks';
+import { SUM_BLOCK } from './blocks';
 import { copyBias, copyRows, finish8 } from './gemm_tile';
 import { tileScratch } from './scratch';
 import { BF16, F16, F32, f16x4 } from './widen';
@@ -56,8 +56,8 @@ function panels<Count>(
   dtype: i32, out0: usize, out1: usize, a: usize, w0: usize, w1: usize, bias0: usize, bias1: usize, K: usize,
   accumulate: bool,
 ): void {
-  for (let k: usize = 0; k < K; k += K_BLOCK) {
-    const count = min(K_BLOCK, K - k);
+  for (let k: usize = 0; k < K; k += SUM_BLOCK) {
+    const count = min(SUM_BLOCK, K - k);
     const end = a + (count << 2);
     let c0 = f32x4.splat(0), c1 = f32x4.splat(0), c2 = f32x4.splat(0), c3 = f32x4.splat(0);
     if (dtype == F32) {
@@ -116,7 +116,7 @@ function panels<Count>(
       }
     }
     const first = k == 0 && !accumulate;
-    const last = k + K_BLOCK >= K;
+    const last = k + SUM_BLOCK >= K;
     finish8(out0, c0, c1, first, last ? bias0 : 0);
     if (isTwo<Count>()) finish8(out1, c2, c3, first, last ? bias1 : 0);
   }

@@ -38,12 +38,17 @@ export const MODEL_ARGUMENTS = [
 
 export const CAUSAL_ARGUMENTS = [...MODEL_ARGUMENTS, 'labels', 'logits_to_keep'] as const;
 
+/** What a processor's result says of its pictures beside the model's inputs: it may be passed on whole. */
+const PROCESSOR_NOTES: readonly string[] = ['rows', 'cols', 'decoders'];
+
 /**
  * A forward's arguments without those that are null or undefined, which Python's None would be.
  * @throws InputError for a name that is none of `names`, and for a switch that is neither true nor false
  */
 export function givenArguments<T extends object>(args: T, names: readonly string[]): T {
-  const given = Object.entries(args).filter(([, value]) => value !== undefined && value !== null);
+  const given = Object.entries(args).filter(
+    ([name, value]) => value !== undefined && value !== null && !PROCESSOR_NOTES.includes(name),
+  );
   for (const [name, value] of given) {
     if (!names.includes(name)) throw wrong('no such argument', name, names.join(', '), name);
     const isSwitch = (SWITCHES as readonly string[]).includes(name);

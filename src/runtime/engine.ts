@@ -4,7 +4,7 @@ import { Arena } from './arena.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import { KERNELS_WASM_BASE64 } from './kernels.generated.js';
 import type { Kernels } from './kernels.js';
-import { runSteps, type Steps } from './steps.js';
+import { Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
 
 export interface EngineOptions {
@@ -24,6 +24,7 @@ export class Engine {
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
+  readonly #pace = new Pace();
 
   private constructor(memory: WebAssembly.Memory, kernels: Kernels, heapBase: number, limit: number) {
     this.#memory = memory;
@@ -113,7 +114,7 @@ export class Engine {
     const result = this.#last.then(() => {
       look();
       const mark = this.activations.mark();
-      return runSteps(compute(), look).finally(() => this.activations.release(mark));
+      return runSteps(compute(), this.#pace, look).finally(() => this.activations.release(mark));
     });
     this.#last = result.catch(() => {});
     return result;

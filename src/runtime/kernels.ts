@@ -10,7 +10,7 @@
  * side for each k, the last panel filled up with zeros. `panelK` is the number of k rows that a stored panel has; a call
  * may use fewer (K <= panelK).
  *
- * Reductions. Every matrix product adds its terms in order of k within blocks of 128, and the blocks' sums in order:
+ * Reductions. Every matrix product adds its terms in order of k within blocks of 32, and the blocks' sums in order:
  * the same in every tile and for every M, so a row's result does not depend on what is computed beside it. Norms and
  * softmax sums accumulate in float64.
  */

@@ -16,19 +16,37 @@ export function runSync<T>(steps: Steps<T>): T {
 }
 
 /**
+ * When the event loop had its last turn. One pace is shared by all computations of an engine: many short ones in a row
+ * must not keep the event loop waiting either.
+ */
+export class Pace {
+  #sliceEnd = 0;
+
+  /** A turn of the event loop, if it has waited long enough. */
+  async turnIfDue(): Promise<void> {
+    if (!this.isDue) return;
+    await turn();
+    this.#sliceEnd = performance.now() + SLICE_MS;
+  }
+
+  get isDue(): boolean {
+    return performance.now() >= this.#sliceEnd;
+  }
+}
+
+/**
  * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw:
  * the computation then releases what it holds and ends.
  */
-export async function runSteps<T>(steps: Steps<T>, look: () => void): Promise<T> {
+export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void): Promise<T> {
   try {
-    let sliceEnd = performance.now() + SLICE_MS;
     for (;;) {
+      if (pace.isDue) {
+        await pace.turnIfDue();
+        look();
+      }
       const { done, value } = steps.next();
       if (done) return value;
-      if (performance.now() < sliceEnd) continue;
-      await turn();
-      look();
-      sliceEnd = performance.now() + SLICE_MS;
     }
   } finally {
     // Lets the computation release its scopes when it is left early.

@@ -114,9 +114,9 @@ for (const dtype of DTYPES) {
     sweep(cases);
   });
 
-  test(`${dtype} weights: k below, at, above and a multiple of the block of 128`, () => {
+  test(`${dtype} weights: k below, at, above and multiples of the blocks of 32 and 128`, () => {
     const cases: Case[] = [];
-    for (const K of [1, 2, 3, 4, 5, 7, 8, 16, 127, 128, 129, 131, 255, 256, 257, 384]) {
+    for (const K of [1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 131, 255, 256, 257, 384]) {
       for (const M of [1, 3, 9])
         cases.push({ dtype, M, N: 21, K, bias: K % 2 === 0, accumulate: K % 4 === 1 });
     }
@@ -184,15 +184,15 @@ test('f32 weights: relative RMS error under 3e-7 at K = 768, 1536 and 3072', () 
   }
 });
 
-test('sums are taken in blocks of 128: the bits are those of the written order', () => {
+test('sums are taken in blocks of 32: the bits are those of the written order', () => {
   const K = 300;
   const c: Case = { dtype: 'f32', M: 5, N: 9, K, bias: true };
   const r = run(c, 11);
   const want = Float32Array.from({ length: 45 }, (_, i) => {
     let total = 0;
-    for (let k0 = 0; k0 < K; k0 += 128) {
+    for (let k0 = 0; k0 < K; k0 += 32) {
       let sum = 0;
-      for (let k = k0; k < Math.min(K, k0 + 128); k++) {
+      for (let k = k0; k < Math.min(K, k0 + 32); k++) {
         sum = Math.fround(sum + Math.fround(r.a[Math.floor(i / 9) * K + k]! * r.w.values[(i % 9) * K + k]!));
       }
       total = Math.fround(total + sum);

@@ -26,6 +26,16 @@ test('timers get through while a computation runs', async () => {
   engine.dispose();
 });
 
+test('timers get through between many computations of one short step each', async () => {
+  const engine = await Engine.create();
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  for (let i = 0; i < 200; i++) await engine.run(() => busy(1));
+  clearInterval(timer);
+  assert.ok(ticks >= 5, `${ticks} ticks in 200 ms of computing`);
+  engine.dispose();
+});
+
 test('an abort from a timer ends the run with AbortError, frees its scope, and the next run works', async () => {
   const engine = await Engine.create();
   const before = engine.activations.mark();
