@@ -51,10 +51,10 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   readonly training = false;
   #level: L;
   #options: InitOptions;
+  /** The model as it is, and as it will be after the changes under way. */
   #state: LevelModels[L] | undefined;
-  #pending: Promise<void> | undefined;
+  #latest: Promise<LevelModels[L]> | undefined;
   #dtype: DTypeName | undefined;
-  #error: unknown;
   #disposed = false;
 
   /** @throws InputError for a config of another class, or options that mean nothing here; ConfigError for a wrong config */
@@ -69,6 +69,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     this.#options = start instanceof Loaded ? {} : start;
     if (start instanceof Loaded) {
       this.#state = start.model;
+      this.#latest = Promise.resolve(start.model);
       this.#dtype = start.dtype;
     } else {
       readOptions(start);
@@ -123,16 +124,15 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     const dtype = readTarget(target, more);
     if (dtype === undefined) return this;
     this.#dtype = dtype;
-    this.change(function* ({ ops, config, named }) {
+    const rounded = this.change(function* ({ ops, config, named }) {
       const out = new Map<string, Weight>();
       for (const [name, weight] of named) {
         out.set(name, yield* narrowedWeight(ops.engine, weight, weightDtype(dtype)));
       }
       return { config: { ...config, position_dtype: dtype }, named: out };
-    }).catch((error) => {
-      // Later calls must not run with weights that are not what was asked for.
-      this.#error = error;
     });
+    // Where there is no memory for it, later calls must not run with weights that are not what was asked for.
+    this.#latest = rounded;
     return this;
   }
 
@@ -178,55 +178,55 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     throw new DisposedError({ what: 'the model was disposed of', where: CLASS_NAMES[this.#level] });
   }
 
-  /** Weights that are drawn or changed are waited for. */
+  /** The model with all changes that were asked for so far. */
   protected async load(): Promise<LevelModels[L]> {
     this.check();
-    if (!this.#state && !this.#pending) this.#start(this.#first());
-    while (this.#pending) await this.#pending;
-    if (this.#error) throw this.#error;
+    this.#latest ??= this.#settle(this.#draw());
+    const model = await this.#latest;
     this.check();
-    return this.#state!;
+    return model;
   }
 
-  /** A computation with the model as it is when its turn comes, in a scope of its own. */
+  /** A computation with the model, in a scope of its own. */
   protected async run<T>(compute: (model: LevelModels[L]) => Steps<T>, signal?: AbortSignal): Promise<T> {
-    const { engine } = (await this.load()).ops;
-    return engine.run(() => compute(this.#state!), signal);
+    const model = await this.load();
+    return model.ops.engine.run(() => compute(model), signal);
   }
 
-  /** Replaces weights or the config; calls made from now on wait for it. */
+  /** Replaces weights or the config, for calls made from now on; where it fails they find the model as it was. */
   protected change(
     compute: (model: LevelModels[L]) => Steps<{ config: SmolVLMConfig; named: ReadonlyMap<string, Weight> }>,
-  ): Promise<void> {
-    this.check();
-    const before = this.#pending ?? (this.#state ? Promise.resolve() : this.#first());
+  ): Promise<LevelModels[L]> {
+    const before = this.load();
     const level = this.#level;
-    const replace = function* (model: LevelModels[L]): Steps<LevelModels[L]> {
-      const { config, named } = yield* compute(model);
-      return createLevel(level, model.ops.engine, config, named);
-    };
-    return this.#start(
-      before.then(async () => {
-        const { engine } = this.#state!.ops;
-        this.#state = await engine.run(() => replace(this.#state!));
+    const changed = this.#settle(
+      before.then(async (model) => {
+        const { engine } = model.ops;
+        const { config, named } = await engine.run(() => compute(model));
+        return createLevel(level, engine, config, named);
       }),
     );
+    this.#latest = changed.catch(() => before);
+    this.#latest.catch(() => {});
+    return changed;
   }
 
-  #start(making: Promise<void>): Promise<void> {
-    const done = making.finally(() => {
-      if (this.#pending === done) this.#pending = undefined;
-    });
-    this.#pending = done;
-    done.catch(() => {});
-    return done;
-  }
-
-  /** The first weights of a new model. */
-  async #first(): Promise<void> {
-    const model = await this.#draw();
-    this.#state = model;
-    if (this.#disposed) model.ops.engine.dispose();
+  /** Keeps the model that comes, unless this one was disposed of meanwhile. */
+  #settle(making: Promise<LevelModels[L]>): Promise<LevelModels[L]> {
+    const settled = making.then(
+      (model) => {
+        this.#state = model;
+        if (this.#disposed) model.ops.engine.dispose();
+        return model;
+      },
+      (error) => {
+        // The next call tries again to draw the first weights.
+        if (!this.#state) this.#latest = undefined;
+        throw error;
+      },
+    );
+    settled.catch(() => {});
+    return settled;
   }
 
   #draw(): Promise<LevelModels[L]> {
