@@ -38,6 +38,8 @@ interface PathOptions {
   onModel?: (model: Model) => void;
 }
 
+const WEIGHT_DTYPES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+
 /**
  * Runs a checkpoint on a golden's inputs and compares every tensor of the file.
  * @param folder the checkpoint folder's path
@@ -53,7 +55,10 @@ export async function parity(
   try {
     options.onGolden?.(golden);
     const checkpoint = await openCheckpoint(folder, options);
-    const model = await loadModel(checkpoint, options).finally(() => checkpoint.close());
+    // A run in half precision rounded its weights too.
+    const weightDtype = WEIGHT_DTYPES[golden.dtype];
+    const loading = loadModel(checkpoint, { ...options, weightDtype });
+    const model = await loading.finally(() => checkpoint.close());
     try {
       options.onModel?.(model);
       return await compareGolden(model, golden, options);
