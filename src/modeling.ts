@@ -77,6 +77,7 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
    * One forward pass (SmolVLMForConditionalGeneration.forward).
    * @throws InputError for inputs that do not fit each other or the config; MemoryError; AbortError
    */
+  forward(inputs: ForwardArguments & { return_dict?: true }): Promise<SmolVLMCausalLMOutputWithPast>;
   forward(inputs: ForwardArguments & { return_dict: false }): Promise<OutputTuple>;
   forward(inputs: ForwardArguments): Promise<SmolVLMCausalLMOutputWithPast>;
   async forward(inputs: ForwardArguments): Promise<SmolVLMCausalLMOutputWithPast | OutputTuple> {

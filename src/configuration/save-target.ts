@@ -27,7 +27,9 @@ export async function openTarget(target: SaveTarget): Promise<TargetFolder> {
 }
 
 async function pathFolder(path: string): Promise<TargetFolder> {
-  const { mkdir, open, writeFile } = await nodeFileSystem();
+  const { mkdir, open, writeFile } = await nodeFileSystem().catch((cause) => {
+    throw refused(`${path}, and there is no file system here`, cause);
+  });
   await mkdir(path, { recursive: true }).catch((cause) => {
     throw refused(path, cause);
   });

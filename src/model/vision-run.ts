@@ -20,15 +20,6 @@ export interface VisionRun {
   attentions?: HostTensor<Float32Array>[];
 }
 
-/** @throws InputError unless it is a tensor with as many values as its shape says */
-export function imageTensor(pixel_values: HostTensor | undefined): HostTensor {
-  const size = pixel_values?.dims?.reduce((product, n) => product * n, 1);
-  if (pixel_values && size === pixel_values.data?.length) return pixel_values;
-  const got = pixel_values ? `[${pixel_values.dims}], ${pixel_values.data?.length} values` : 'nothing';
-  const expected = '[batch, channels, height, width] and its values';
-  throw new InputError({ what: 'wrong value', where: 'pixel_values', expected, got });
-}
-
 /**
  * The vision transformer by itself, with the outputs that are asked for (SmolVLMVisionTransformer.forward).
  * @param pixel_values [B, C, H, W]; every picture counts, all-zero ones too

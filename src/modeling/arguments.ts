@@ -3,6 +3,7 @@ import { KVCache } from '../model/cache.js';
 import type { ForwardInputs } from '../model/forward.js';
 import type { LogitsToKeep } from '../model/head.js';
 import type { HostTensor } from '../runtime/tensor.js';
+import { checkTensors } from './tensor-arguments.js';
 
 const SWITCHES = ['use_cache', 'output_attentions', 'output_hidden_states', 'return_dict'] as const;
 
@@ -43,7 +44,7 @@ const PROCESSOR_NOTES: readonly string[] = ['rows', 'cols', 'decoders'];
 
 /**
  * A forward's arguments without those that are null or undefined, which Python's None would be.
- * @throws InputError for a name that is none of `names`, and for a switch that is neither true nor false
+ * @throws InputError for a name that is none of `names`, a switch that is neither true nor false, a tensor that is none
  */
 export function givenArguments<T extends object>(args: T, names: readonly string[]): T {
   const given = Object.entries(args).filter(
@@ -61,7 +62,9 @@ export function givenArguments<T extends object>(args: T, names: readonly string
       throw wrong('wrong value', name, 'a function', show(value));
     }
   }
-  return Object.fromEntries(given) as T;
+  const out = Object.fromEntries(given) as T;
+  checkTensors(out);
+  return out;
 }
 
 /**

@@ -71,6 +71,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       this.#state = start.model;
       this.#latest = Promise.resolve(start.model);
       this.#dtype = start.dtype;
+      if (start.dtype) this.config.dtype = start.dtype;
     } else {
       readOptions(start);
       levelConfig(level, config.to_dict(), CLASS_NAMES[level]);

@@ -38,6 +38,7 @@ export class SmolVLMModel extends TextAndVisionModel<'base'> {
    * One forward pass (SmolVLMModel.forward).
    * @throws InputError for inputs that do not fit each other or the config; MemoryError; AbortError
    */
+  forward(inputs: ModelForwardArguments & { return_dict?: true }): Promise<SmolVLMBaseModelOutputWithPast>;
   forward(inputs: ModelForwardArguments & { return_dict: false }): Promise<OutputTuple>;
   forward(inputs: ModelForwardArguments): Promise<SmolVLMBaseModelOutputWithPast>;
   async forward(inputs: ModelForwardArguments): Promise<SmolVLMBaseModelOutputWithPast | OutputTuple> {

@@ -9,6 +9,7 @@ import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import { PreTrainedModel } from './pretrained-model.js';
 import { imageHiddenStates, type ModelForwardArguments } from './run-forward.js';
+import { checkTensors } from './tensor-arguments.js';
 import {
   EMBED_TOKENS,
   type Embedding,
@@ -25,12 +26,13 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
   SmolVLMConfig
 > {
   /** Pictures [B, N, C, H, W] to states [images, states, hidden_size]; all-zero images are left out. */
-  get_image_features(
+  async get_image_features(
     pixel_values: HostTensor,
     pixel_attention_mask?: HostTensor | null,
     { position_dtype, signal }: Pick<ModelForwardArguments, 'position_dtype' | 'signal'> = {},
   ): Promise<HostTensor<Float32Array>> {
     const inputs = { pixel_values, pixel_attention_mask: pixel_attention_mask ?? undefined };
+    checkTensors(inputs);
     return this.run(function* (model: BaseModel): Steps<HostTensor<Float32Array>> {
       const images = yield* imageStates(model, inputs, { position_dtype });
       return imageHiddenStates(model, images)!;

@@ -1,8 +1,9 @@
 import type { CheckpointLocation } from '../checkpoint/folder.js';
 import { configPart } from '../configuration/pretrained-config.js';
 import { SmolVLMVisionConfig } from '../configuration/vision-config.js';
+import { InputError } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
-import { imageTensor, runVision } from '../model/vision-run.js';
+import { runVision } from '../model/vision-run.js';
 import { weightValues } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
@@ -75,12 +76,18 @@ export class SmolVLMVisionTransformer extends PreTrainedModel<'vision', SmolVLMV
    * All pictures of the batch are encoded, all-zero ones too.
    * @throws InputError for inputs that do not fit each other or the config; MemoryError; AbortError
    */
+  forward(args: VisionForwardArguments & { return_dict?: true | null }): Promise<BaseModelOutput>;
   forward(args: VisionForwardArguments & { return_dict: false }): Promise<OutputTuple>;
   forward(args: VisionForwardArguments): Promise<BaseModelOutput>;
   async forward(args: VisionForwardArguments): Promise<BaseModelOutput | OutputTuple> {
     const given = givenArguments(args, VISION_ARGUMENTS) as { [K in keyof VisionForwardArguments]: never };
     const { return_dict, signal, ...rest } = withDefaults(given, this.config) as VisionForwardArguments;
-    const output = await this.run((model) => runVision(model, imageTensor(rest.pixel_values), rest), signal);
+    const { pixel_values } = rest;
+    if (!pixel_values) {
+      const expected = '[batch, channels, height, width]';
+      throw new InputError({ what: 'no pictures given', where: 'pixel_values', expected, got: 'nothing' });
+    }
+    const output = await this.run((model) => runVision(model, pixel_values, rest), signal);
     return return_dict ? output : toTuple(output);
   }
 

@@ -224,75 +224,35 @@ test('logits_to_keep costs in proportion: one column of 256 takes under a quarte
   large.dispose();
 });
 
-test("labels: the page says that image tokens are ignored, 4.56.2 ignores −100 alone; that is kept, −100 in their place gives the page's", async () => {
-  const input_ids = prompt;
-  const counted = (await model.forward({ input_ids, pixel_values, labels: prompt })).loss!;
-  const ignored = { dims: prompt.dims, data: prompt.data.map((id) => (id === IMAGE ? -100 : id)) };
-  const page = (await model.forward({ input_ids, pixel_values, labels: ignored })).loss!;
-  const { logits } = await model.forward({ input_ids, pixel_values });
-  const mean = (keeps: (label: number) => boolean) => {
-    const losses = [...prompt.data.keys()]
-      .slice(1)
-      .filter((i) => keeps(prompt.data[i]))
-      .map((i) => {
-        const row = logits.data.subarray((i - 1) * 64, i * 64);
-        const peak = Math.max(...row);
-        return peak + Math.log(row.reduce((sum, x) => sum + Math.exp(x - peak), 0)) - row[prompt.data[i]];
-      });
-    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-  };
-  assert.ok(Math.abs(counted - mean(() => true)) < 1e-5, `${counted}`);
-  assert.ok(Math.abs(page - mean((label) => label !== IMAGE)) < 1e-5, `${page}`);
-  assert.ok(Math.abs(counted - page) > 1e-3, 'the two differ');
-  const none = { dims: prompt.dims, data: new Int32Array(8).fill(-100) };
-  assert.ok(Number.isNaN((await model.forward({ input_ids, labels: none })).loss));
-});
-
-test('surplus pictures change nothing but image_hidden_states; too few are refused, and so are parts of one', async () => {
-  const { logits, image_hidden_states } = await model.forward({ input_ids: prompt, pixel_values });
-  const more = {
-    dims: [1, 3, 3, 16, 16],
-    data: Float32Array.from({ length: 2304 }, (_, i) => pixel_values.data[i % 768] + (i >= 768 ? 1 : 0)),
-  };
-  const surplus = await model.forward({ input_ids: prompt, pixel_values: more });
-  assert.equal(surplus.logits, logits);
-  assert.equal(image_hidden_states!.dims, [1, 4, 24]);
-  assert.equal(surplus.image_hidden_states!.dims, [3, 4, 24]);
-  const two = ids([...Array(8).fill(IMAGE), 5]);
+test('forward refuses what is no tensor, and fractions where there can be none', async () => {
+  const given = (more: object) => model.forward({ input_ids: prompt, ...more });
+  const fraction = { dims: [1, 2], data: Float32Array.of(3, 3.5) };
   await rejects(
-    model.forward({ input_ids: two, pixel_values }),
+    model.forward({ input_ids: fraction }),
+    InputError,
+    'input_ids, index 1',
+    'an integer',
+    '3.5',
+  );
+  await rejects(
+    model.forward({ input_ids: [[1, 2]] as never }),
     InputError,
     'input_ids',
-    '1 × 4 = 4 tokens',
-    '8',
+    'typed array',
+    'an array',
   );
-  const part = ids([IMAGE, IMAGE, 5]);
-  await rejects(
-    model.forward({ input_ids: part, pixel_values }),
-    InputError,
-    'input_ids, row 0',
-    'a multiple of 4',
-    '2',
-  );
-  // Without pictures an <image> id is a token like any other.
-  assert.ok(await model.forward({ input_ids: part }));
-});
-
-test('SELU, which the page names and 4.56.2 lacks, works as torch.nn.SELU (golden selu-embeds-with-ids)', async () => {
-  const config = tinyConfig({}, { hidden_act: 'selu' });
-  config.vision_config.hidden_act = 'selu';
-  const taps = new Map<string, HostTensor<Float32Array>>();
-  const selu = await SmolVLMModel.from_config(config);
-  await selu.forward({ input_ids: prompt, pixel_values, tap: (name, value) => taps.set(name, value) });
-  for (const path of ['model.vision_model.encoder.layers.0.mlp', 'model.text_model.layers.1.mlp']) {
-    const before = taps.get(`${path}.${path.includes('vision') ? 'fc1' : 'gate_proj'}`)!;
-    const after = taps.get(`${path}.${path.includes('vision') ? 'activation_fn' : 'act_fn'}`)!;
-    for (const [i, x] of before.data.entries()) {
-      const expected = 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * Math.expm1(x));
-      assert.ok(Math.abs(after.data[i] - expected) < 1e-6, `${x}: ${after.data[i]} for ${expected}`);
-    }
-  }
-  selu.dispose();
+  const list = { dims: [1, 2], data: [1, 2] } as never;
+  await rejects(model.forward({ input_ids: list }), InputError, 'input_ids', 'typed array', 'data: Array');
+  const short = { dims: [1, 8], data: new Uint8Array(7) };
+  await rejects(given({ attention_mask: short }), InputError, 'attention_mask', '8 values for [1,8]', '7');
+  const odd = { dims: [1, 8.5], data: new Uint8Array(8) };
+  await rejects(given({ position_ids: odd }), InputError, 'position_ids', 'values for [1,8.5]', '8');
+  const big = { dims: pixel_values.dims, data: new BigInt64Array(768) };
+  await rejects(given({ pixel_values: big }), InputError, 'pixel_values', 'floating-point', 'BigInt64Array');
+  await rejects(model.get_image_features(big), InputError, 'pixel_values', 'floating-point', 'BigInt64Array');
+  const whole = { dims: [1, 2], data: Float64Array.of(3, 4) };
+  const same = await model.forward({ input_ids: { dims: [1, 2], data: BigInt64Array.of(3n, 4n) } });
+  assert.equal((await model.forward({ input_ids: whole })).logits, same.logits);
 });
 
 test('calls after dispose() and aborted ones reject', async () => {
