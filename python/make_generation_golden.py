@@ -5,9 +5,10 @@ Usage:
 
 OUT/generation/processors.safetensors: `logits` [R, V], `input_ids` [R, S] and for each case `scores.<case>` [R, V], the scores after
 the processors that the case's options ask for. Metadata `cases`: {case: options}, `prompt_length`.
-OUT/generation/runs.json: {"versions", "runs": [{"name", "checkpoint", "options", "sequences", ...}]}, each a call of `generate` with
-the inputs of that checkpoint's golden; beam searches with `sequences_scores` and `beam_indices`. A beam search or greedy run is kept
-only if the float64 model finds the same sequences, so that none hangs on a tie.
+OUT/generation/runs.json: {"versions", "random", "runs": [{"name", "checkpoint", "options", "sequences", ...}]}, each run a call of
+`generate` with the inputs of that checkpoint's golden; beam searches with `sequences_scores` and `beam_indices`. A beam search or
+greedy run is kept only if the float64 model finds the same sequences, so that none hangs on a tie. `random` are first draws of some
+streams: four of 32 bits, then one in [0, 1).
 OUT/generation/scores.safetensors: `<run>.scores` and `<run>.logits` [steps, rows, V] of some of the runs.
 
 Where tokens are drawn, torch.multinomial is replaced by the generator that src/generation/random.ts documents and by the inversion of
@@ -274,8 +275,11 @@ def main():
         entries += more
         scores |= tensors
     write_golden(scores, out / "scores.safetensors", versions)
+    keys = [(0, 0, 0), (1, 0, 0), (1, 2, 0), (1, 0, 2), (2**53 - 1, 3, 1)]
+    random = [{"key": key, "uint32": [stream.uint32() for _ in range(4)], "float64": stream.uniform()}
+              for key, stream in ((key, Random(*key)) for key in keys)]  # fmt: skip
     lines = ",\n".join(f"    {json.dumps(entry)}" for entry in entries)
-    Path(out / "runs.json").write_text(f'{{\n  "versions": {json.dumps(versions)},\n  "runs": [\n{lines}\n  ]\n}}\n')
+    Path(out / "runs.json").write_text(f'{{\n  "versions": {json.dumps(versions)},\n  "random": {json.dumps(random)},\n  "runs": [\n{lines}\n  ]\n}}\n')
     print(f"{len(metadata)} metadata, {len(entries)} runs, {len(scores)} score tensors")
 
 

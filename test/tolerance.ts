@@ -85,3 +85,6 @@ export const LOSS_RELATIVE = 1e-6;
 
 /** New rows of a resized embedding are the old ones' mean; the reference adds noise of 3.2e-5 deviations of about 1 (5 of them). */
 export const RESIZED_NOISE = 2.5e-4;
+
+/** Sums of up to 50000 float64 exponentials, their logarithm and powers, relative to the result where it is above 1. */
+export const SAMPLING_RELATIVE = 1e-12;
