@@ -1,4 +1,4 @@
-import { DTYPE_BYTES, decode, toBfloat16, toFloat16 } from '../checkpoint/dtypes.js';
+import { DTYPE_BYTES, decode, toFloat16 } from '../checkpoint/dtypes.js';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
 import type { CheckpointTensor, Shards } from '../checkpoint/shards.js';
 import type { ByteSource } from '../checkpoint/source.js';
@@ -63,11 +63,8 @@ class ConvertedSource implements ByteSource {
     }
     const bytes = new Uint8Array(count * stored);
     await this.#file.source.read(tensor.begin + first * stored, bytes, signal);
-    const round = rounding(this.#target);
     const values = decode(tensor.dtype, bytes) as Float32Array;
-    const out = new Uint16Array(count);
-    for (let i = 0; i < count; i++) out[i] = round(values[i]);
-    into.set(new Uint8Array(out.buffer));
+    into.set(new Uint8Array(roundedBits(values, this.#target).buffer));
   }
 
   close(): Promise<void> {
@@ -75,7 +72,19 @@ class ConvertedSource implements ByteSource {
   }
 }
 
-/** Bits of a value in a half-precision dtype. */
-export function rounding(dtype: WeightDtype): (value: number) => number {
-  return dtype === 'BF16' ? toBfloat16 : toFloat16;
+/** Bits of values in a half-precision dtype, rounded to nearest, ties to even. */
+export function roundedBits(values: Float32Array, dtype: WeightDtype): Uint16Array<ArrayBuffer> {
+  const out = new Uint16Array(values.length);
+  if (dtype !== 'BF16') {
+    for (let i = 0; i < out.length; i++) out[i] = toFloat16(values[i]);
+    return out;
+  }
+  // The same as toBfloat16, several times faster: a model has hundreds of millions of values.
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < out.length; i++) {
+    const x = bits[i];
+    const isNan = (x & 0x7fffffff) > 0x7f800000;
+    out[i] = isNan ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+  }
+  return out;
 }

@@ -3,8 +3,9 @@ import type { ExpectedTensor } from '../checkpoint/manifest.js';
 import { SafetensorsFile, type TensorInfo } from '../checkpoint/safetensors.js';
 import type { CheckpointTensor, Shards } from '../checkpoint/shards.js';
 import type { ByteSource } from '../checkpoint/source.js';
+import { turn } from '../runtime/steps.js';
 import type { WeightDtype } from '../runtime/weight.js';
-import { rounding } from './convert-weights.js';
+import { roundedBits } from './convert-weights.js';
 
 /** How new weights are drawn (SmolVLMPreTrainedModel._init_weights). */
 export interface RandomRules {
@@ -35,11 +36,26 @@ export function randomShards(expected: readonly ExpectedTensor[], rules: RandomR
   return { files: [file], tensors };
 }
 
+/** Values drawn between two looks at the clock: 2 ms. */
+const STEP_VALUES = 1 << 15;
+
+/** Gives the event loop a turn every 8 ms. */
+class Turns {
+  #sliceEnd = 0;
+
+  async look(): Promise<void> {
+    if (performance.now() < this.#sliceEnd) return;
+    await turn();
+    this.#sliceEnd = performance.now() + 8;
+  }
+}
+
 class RandomSource implements ByteSource {
   readonly name = 'random weights';
   readonly tensors: readonly TensorInfo[];
   readonly size: number;
   #rules: RandomRules;
+  #turns = new Turns();
 
   constructor(expected: readonly ExpectedTensor[], rules: RandomRules) {
     this.#rules = rules;
@@ -57,9 +73,13 @@ class RandomSource implements ByteSource {
     const { dtype } = this.#rules;
     const tensor = this.tensors.find(({ begin, end }) => offset >= begin && offset < end)!;
     const first = (offset - tensor.begin) / DTYPE_BYTES[dtype];
-    const values = randomValues(tensor, first, into.length / DTYPE_BYTES[dtype], this.#rules);
-    const stored = dtype === 'F32' ? values : Uint16Array.from(values, rounding(dtype));
-    into.set(new Uint8Array(stored.buffer));
+    const total = into.length / DTYPE_BYTES[dtype];
+    for (let done = 0; done < total; done += STEP_VALUES) {
+      const values = randomValues(tensor, first + done, Math.min(STEP_VALUES, total - done), this.#rules);
+      const stored = dtype === 'F32' ? values : roundedBits(values, dtype);
+      into.set(new Uint8Array(stored.buffer), done * DTYPE_BYTES[dtype]);
+      await this.#turns.look();
+    }
   }
 
   async close(): Promise<void> {}

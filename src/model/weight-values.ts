@@ -2,10 +2,10 @@ import { decode } from '../checkpoint/dtypes.js';
 import type { Engine } from '../runtime/engine.js';
 import type { Steps } from '../runtime/steps.js';
 import { type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
-import { rounding } from './convert-weights.js';
+import { roundedBits } from './convert-weights.js';
 
-/** Values copied between two pauses: a few milliseconds. */
-const STEP_VALUES = 1 << 18;
+/** Values copied between two pauses: a millisecond or two. */
+const STEP_VALUES = 1 << 16;
 
 /** Bits of a weight's elements, in memory as they lie there. */
 function elements(engine: Engine, { layout, dtype, pointer, N, K }: Weight): Uint16Array | Uint32Array {
@@ -26,7 +26,7 @@ export function rowBytes(
   const source = elements(engine, weight);
   if (layout === 'vector') {
     const values = engine.f32(weight.pointer + 4 * first, count);
-    return bytesOf(dtype === 'F32' ? values.slice() : Uint16Array.from(values, rounding(dtype)));
+    return bytesOf(dtype === 'F32' ? values.slice() : roundedBits(values, dtype));
   }
   const out = dtype === 'F32' ? new Uint32Array(count * K) : new Uint16Array(count * K);
   for (let i = 0; i < count; i++) {
@@ -67,7 +67,9 @@ export function* resizedWeight(
   const { K, dtype, layout, shape } = weight;
   const bytes = weightBytes(layout, dtype, N, K);
   const pointer = engine.allocateWeights(bytes);
-  engine.u8(pointer, bytes).fill(0);
+  // The last panel is filled up with zeros.
+  const panel = Math.min(bytes, weightBytes(layout, dtype, 8, K));
+  engine.u8(pointer + bytes - panel, panel).fill(0);
   const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
   for (const { first, count } of strips(out)) {
     const source = elements(engine, weight);
@@ -95,12 +97,11 @@ export function* narrowedWeight(engine: Engine, weight: Weight, dtype: WeightDty
   const { layout, N, K } = weight;
   const pointer = engine.allocateWeights(weightBytes(layout, dtype, N, K));
   const out: Weight = { ...weight, dtype, pointer };
-  const round = rounding(dtype);
   const { length } = elements(engine, weight);
   for (let start = 0; start < length; start += STEP_VALUES) {
     const source = elements(engine, weight).slice(start, start + STEP_VALUES);
     const stored = source instanceof Uint32Array ? 'F32' : weight.dtype;
-    const bits = Uint16Array.from(decode(stored, bytesOf(source)) as Float32Array, round);
+    const bits = roundedBits(decode(stored, bytesOf(source)) as Float32Array, dtype);
     const target = elements(engine, out);
     // A vector stays float32 in memory; its values are rounded.
     if (target instanceof Uint16Array) target.set(bits, start);
@@ -112,21 +113,15 @@ export function* narrowedWeight(engine: Engine, weight: Weight, dtype: WeightDty
 
 function setRow(engine: Engine, weight: Weight, row: number, values: ArrayLike<number>, start: number): void {
   const { layout, dtype, K, pointer } = weight;
+  const own = Float32Array.from({ length: K }, (_, k) => Number(values[start + k]));
+  const bits = dtype === 'F32' ? new Uint32Array(own.buffer) : roundedBits(own, dtype);
   if (layout === 'vector') {
-    const rounded = dtype === 'F32' ? values[start] : narrow(values[start], dtype);
-    engine.f32(pointer + 4 * row, 1)[0] = rounded;
+    engine.f32(pointer + 4 * row, 1).set(decode(dtype, bytesOf(bits)) as Float32Array);
     return;
   }
+  const target = elements(engine, weight);
   const at = elementIndex(row, K);
-  const wide = dtype === 'F32' ? engine.f32(pointer, Math.ceil(weight.N / 8) * 8 * K) : undefined;
-  const target = wide ?? elements(engine, weight);
-  const store = wide ? (value: number) => value : rounding(dtype);
-  for (let k = 0; k < K; k++) target[at + 8 * k] = store(Number(values[start + k]));
-}
-
-function narrow(value: number, dtype: WeightDtype): number {
-  const bits = Uint16Array.of(rounding(dtype)(value));
-  return Number((decode(dtype, bytesOf(bits)) as Float32Array)[0]);
+  for (let k = 0; k < K; k++) target[at + 8 * k] = bits[k];
 }
 
 /** Index of a row's first element in its panel; the others follow 8 apart. */

@@ -1,5 +1,5 @@
 import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
-import type { PretrainedConfig } from '../configuration/pretrained-config.js';
+import { PretrainedConfig } from '../configuration/pretrained-config.js';
 import type { SaveTarget } from '../configuration/save-target.js';
 import { DisposedError, InputError } from '../errors.js';
 import type { SmolVLMConfig } from '../model/config.js';
@@ -71,7 +71,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       this.#state = start.model;
       this.#latest = Promise.resolve(start.model);
       this.#dtype = start.dtype;
-      if (start.dtype) this.config.dtype = start.dtype;
+      if (start.dtype) setDtype(config, start.dtype);
     } else {
       readOptions(start);
       levelConfig(level, config.to_dict(), CLASS_NAMES[level]);
@@ -237,6 +237,12 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     const positioned = { ...config, position_dtype: options.positionDtype ?? config.position_dtype };
     return randomModel(this.#level, positioned, rules, options);
   }
+}
+
+/** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */
+function setDtype(config: PretrainedConfig, dtype: DTypeName): void {
+  config.dtype = dtype;
+  for (const part of Object.values(config)) if (part instanceof PretrainedConfig) part.dtype = dtype;
 }
 
 /** A checkpoint's model of a level and its config.json, for `from_pretrained`. */

@@ -24,6 +24,7 @@ type Files = Map<string, Uint8Array<ArrayBuffer>>;
 interface SavedCase {
   checkpoint: string;
   level: Level;
+  dtype: 'auto' | 'float32' | 'float16' | 'bfloat16';
   max_shard_size: string;
   files: Record<string, string>;
   index: { metadata: object; weight_map: object } | null;
@@ -36,10 +37,10 @@ const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest(
 const text = (files: Files, name: string) => JSON.parse(new TextDecoder().decode(files.get(name)));
 const ids = { dims: [1, 3], data: Int32Array.of(5, 6, 7) };
 
-for (const { checkpoint, level, max_shard_size, files: expected, index, config } of saved) {
+for (const { checkpoint, level, dtype, max_shard_size, files: expected, index, config } of saved) {
   const name = CLASSES[level].name;
-  test(`saving ${name} of ${checkpoint} at ${max_shard_size}: the files have the reference's bytes`, async () => {
-    const model = await CLASSES[level].from_pretrained(`${GOLDENS}/${checkpoint}`);
+  test(`saving ${name} of ${checkpoint}, dtype ${dtype}, at ${max_shard_size}: the files have the reference's bytes`, async () => {
+    const model = await CLASSES[level].from_pretrained(`${GOLDENS}/${checkpoint}`, { dtype });
     const files: Files = new Map();
     await model.save_pretrained(files, { max_shard_size });
     const weights = [...files].filter(([file]) => file.endsWith('.safetensors')).sort();
