@@ -1,11 +1,12 @@
 /** Conversations to prompts: the checkpoint's Jinja template over @huggingface/jinja. */
-import { Template } from '@huggingface/jinja';
 import { CheckpointError, InputError } from '../errors.js';
+import { parseTemplate } from './chat-template-parse.js';
 
-/** A piece of a message. A picture's source is only needed where the conversation is tokenized. */
+/** A piece of a message. The source of a picture or video is only needed where the conversation is tokenized. */
 export type ChatContent =
   | { type: 'text'; text: string }
-  | { type: 'image'; image?: unknown; url?: string; path?: string; base64?: string }
+  | { type: 'image'; image?: unknown; url?: string | URL; path?: string; base64?: string }
+  | { type: 'video'; video?: unknown; url?: string | URL; path?: string }
   | { type: string; [key: string]: unknown };
 
 export interface ChatMessage {
@@ -21,22 +22,39 @@ export interface ChatTemplateSources {
   tokenizer_config?: unknown;
 }
 
-/** The template used last, parsed: a checkpoint has one. */
-let last: { text: string; template: Template } | undefined;
+/** One template, or several by name. */
+export type ChatTemplates = string | Readonly<Record<string, string>>;
 
 /** chat_template.jinja before chat_template.json before tokenizer_config.json; undefined if none has one. */
-export function findChatTemplate(sources: ChatTemplateSources): string | undefined {
+export function findChatTemplate(sources: ChatTemplateSources): ChatTemplates | undefined {
   if (sources.chat_template_jinja !== undefined) return sources.chat_template_jinja;
   for (const source of [sources.chat_template_json, sources.tokenizer_config]) {
     const template = (source as { chat_template?: unknown } | undefined)?.chat_template;
     if (typeof template === 'string') return template;
-    // Several named templates: the one that is called default.
-    if (Array.isArray(template)) {
-      const entry = template.find((item) => item?.name === 'default');
-      if (typeof entry?.template === 'string') return entry.template;
-    }
+    const list = Array.isArray(template)
+      ? template.map((item) => [item?.name, item?.template])
+      : Object.entries((template as Record<string, unknown> | null | undefined) ?? {});
+    const named = list.filter(([name, text]) => typeof name === 'string' && typeof text === 'string');
+    if (named.length > 0) return Object.fromEntries(named) as Record<string, string>;
   }
   return undefined;
+}
+
+/**
+ * The template that `asked` means: a name among several, a template itself, or by default the only one or `default`.
+ * @throws CheckpointError if there is none
+ */
+export function chooseChatTemplate(templates: ChatTemplates | undefined, asked?: string): string {
+  const named = typeof templates === 'object' ? templates : undefined;
+  if (asked !== undefined) return (named && Object.hasOwn(named, asked) && named[asked]) || asked;
+  const found = named === undefined ? (templates as string | undefined) : named.default;
+  if (found !== undefined) return found;
+  throw new CheckpointError({
+    what: named ? 'several chat templates, none of them named default' : 'checkpoint has no chat template',
+    where: 'chat_template.jinja, chat_template.json, tokenizer_config.json',
+    expected: 'a template in one of them, or the option chat_template',
+    got: named ? Object.keys(named).join(', ') : 'none',
+  });
 }
 
 /** Messages with every content as a list of pieces. Throws InputError, naming the message, for anything else. */
@@ -70,7 +88,10 @@ export function normalizeMessages(
   });
 }
 
-/** Renders one conversation. `variables` are what templates see beside `messages`, special tokens among them. */
+/**
+ * Renders one conversation. `variables` are what templates see beside `messages`, special tokens among them. Contents
+ * that are strings reach the template as they are if it shows them, and else as one piece of text.
+ */
 export function renderChatTemplate(
   template: string,
   messages: readonly ChatMessage[],
@@ -78,7 +99,12 @@ export function renderChatTemplate(
 ): string {
   const normalized = normalizeMessages(messages);
   try {
-    return parse(template).render({ ...variables, messages: normalized });
+    const parsed = parseTemplate(template);
+    const render = (list: readonly unknown[]) => parsed.render({ ...variables, messages: list });
+    if (messages.some(({ content }) => typeof content === 'string') && showsStrings(render, messages)) {
+      return render(messages);
+    }
+    return render(normalized);
   } catch (cause) {
     throw new CheckpointError({
       what: 'chat template cannot be rendered',
@@ -90,23 +116,55 @@ export function renderChatTemplate(
   }
 }
 
-function parse(text: string): Template {
-  if (last?.text !== text) last = { text, template: new Template(text) };
-  return last.template;
+/** Whether the template shows contents that are strings: marks in their place must come out. */
+function showsStrings(
+  render: (messages: readonly unknown[]) => string,
+  messages: readonly ChatMessage[],
+): boolean {
+  const mark = (index: number) => `\u{e000}${index}\u{e001}`;
+  const marked = messages.map((message, index) =>
+    typeof message.content === 'string' ? { ...message, content: mark(index) } : message,
+  );
+  try {
+    const text = render(marked);
+    return messages.every(({ content }, index) => typeof content !== 'string' || text.includes(mark(index)));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * `continue_final_message`: the prompt cut off after the last message's last text, for the model to go on with.
+ * @throws InputError if the last message has no text or the prompt does not show it
+ */
+export function cutAfterFinalText(prompt: string, messages: readonly ChatMessage[]): string {
+  const refuse = (expected: string, got: string) =>
+    new InputError({ what: 'no final message to continue', where: 'continue_final_message', expected, got });
+  const last = messages[messages.length - 1].content;
+  const pieces = typeof last === 'string' ? [{ type: 'text', text: last }] : last;
+  const piece = [...pieces].reverse().find((part) => 'text' in part) as { text: string } | undefined;
+  if (piece === undefined) throw refuse('a last message with text', 'none');
+  const core = piece.text.trim();
+  const at = prompt.lastIndexOf(core);
+  if (at < 0) throw refuse('a template that shows the last message', JSON.stringify(core.slice(0, 80)));
+  const spaced = piece.text.trimStart();
+  // Spaces after the text stay if the template kept them.
+  const kept = prompt.slice(at, at + spaced.length) === piece.text;
+  return prompt.slice(0, at + (kept ? spaced.length : core.length));
 }
 
 function checkContent(content: ChatContent, where: string): void {
   const type = content?.type;
-  if (type === 'image') return;
+  if (type === 'image' || type === 'video') return;
   if (type === 'text') {
     const text = (content as { text?: unknown }).text;
     if (typeof text === 'string') return;
     throw new InputError({ what: 'text piece without text', where, expected: 'a string', got: typeof text });
   }
   throw new InputError({
-    what: 'unsupported kind of content',
+    what: type === 'audio' ? 'audio is not supported' : 'unsupported kind of content',
     where,
-    expected: 'text or image',
+    expected: 'text, image or video',
     got: String(type),
   });
 }

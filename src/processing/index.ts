@@ -7,17 +7,22 @@ export type { ImageInput, ImagesInput, PixelInput } from './image-input.js';
 export { type ImageFeatures, type PreprocessOptions, SmolVLMImageProcessor } from './image-processor.js';
 export { expandImageTokens, type ImagePromptTokens, imagePromptString } from './image-prompt.js';
 export { setLibjpegModule } from './jpeg/libjpeg.js';
-export type { LoadImage } from './message-images.js';
-export {
-  type ChatOptions,
-  type ProcessedInputs,
-  type ProcessOptions,
-  type ProcessorFiles,
-  type ProcessorOptions,
-  SmolVLMProcessor,
-  type TokenizedChatOptions,
-} from './processor.js';
+export { type LoadOptions, load_image, MAX_MEDIA_BYTES } from './load-image.js';
+export type { LoadImage, MediaOptions } from './message-media.js';
+export { type ProcessedInputs, SmolVLMProcessor } from './processor.js';
+export type { Conversation } from './processor-chat.js';
+export type { ChatOptions, TokenizedChatOptions } from './processor-chat-options.js';
+export { type ProcessorFiles, type ProcessorOptions, readProcessorFiles } from './processor-files.js';
+export type {
+  CallOptions,
+  CommonOptions,
+  ImageOptions,
+  ImageSource,
+  ImageSources,
+  ProcessOptions,
+} from './processor-options.js';
+export type { ProcessorTarget } from './processor-save.js';
 export { type Pixels, RESAMPLING, type ResamplingName, resample } from './resample.js';
-export type { PaddingOptions, TextInputs } from './text-batch.js';
+export type { ExtraTextOutputs, IdTensor, PaddingOptions, TextInputs, TextSequence } from './text-batch.js';
 export { TextStream } from './text-stream.js';
-export { type DecodeTextOptions, SmolVLMTokenizer, type TokenIds } from './tokenizer.js';
+export { type DecodeTextOptions, SmolVLMTokenizer, type TokenIds, type TokenSequences } from './tokenizer.js';

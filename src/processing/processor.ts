@@ -1,76 +1,70 @@
-/** `SmolVLMProcessor`: prompts and pictures to the model's inputs, and its output ids back to text. */
-import { CheckpointError, ConfigError, InputError } from '../errors.js';
+/** `SmolVLMProcessor`: prompts, pictures and videos to the model's inputs, and its output ids back to text. */
+import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import type { ChatTemplates } from './chat-template.js';
+import type { SmolVLMImageProcessor } from './image-processor.js';
+import type { SmolVLMImageProcessorFast } from './image-processor-fast.js';
+import { Callable } from './processor-callable.js';
+import { type Conversation, processChat, renderChat } from './processor-chat.js';
+import type { ChatOptions, TokenizedChatOptions } from './processor-chat-options.js';
 import {
-  type ChatMessage,
-  type ChatTemplateSources,
-  findChatTemplate,
-  renderChatTemplate,
-} from './chat-template.js';
-import type { ImageProcessorConfig } from './image-config.js';
-import { type ImagesInput, nestImages } from './image-input.js';
-import { type ImageFeatures, type PreprocessOptions, SmolVLMImageProcessor } from './image-processor.js';
-import { countImageTokens, expandImageTokens, type ImagePromptTokens } from './image-prompt.js';
-import { conversationImages, type LoadImage } from './message-images.js';
-import { encodeBatch, type PaddingOptions, type TextInputs } from './text-batch.js';
+  type ProcessorFiles,
+  type ProcessorOptions,
+  processorParts,
+  readProcessorFiles,
+} from './processor-files.js';
+import type { CallOptions, ImageSources, ProcessOptions } from './processor-options.js';
+import { type MediaOutputs, processInputs } from './processor-run.js';
+import { type ProcessorTarget, processorFiles, writeFiles } from './processor-save.js';
+import type { ExtraTextOutputs, IdTensor, TextInputs, TextSequence } from './text-batch.js';
 import { TextStream } from './text-stream.js';
-import { type DecodeTextOptions, SmolVLMTokenizer, type TokenIds } from './tokenizer.js';
+import type { DecodeTextOptions, SmolVLMTokenizer, TokenIds, TokenSequences } from './tokenizer.js';
+import type { VideosInput } from './video/open.js';
+import type { SmolVLMVideoProcessor } from './video/video-processor.js';
 
-/** The texts of a checkpoint folder's files; those that are absent are left out. */
-export interface ProcessorFiles {
-  'tokenizer.json': string;
-  'tokenizer_config.json'?: string;
-  'preprocessor_config.json'?: string;
-  'processor_config.json'?: string;
-  'chat_template.json'?: string;
-  'chat_template.jinja'?: string;
+/** Model inputs, with rows and cols of the pictures, and on request metadata of the videos and more about the tokens. */
+export type ProcessedInputs = TextInputs & ExtraTextOutputs & MediaOutputs;
+
+/** A call: `processor(images, text, audio, videos, options)` in the reference's order, or `processor({ text, images })`. */
+export interface SmolVLMProcessor {
+  (inputs: ProcessOptions & { text: NonNullable<ProcessOptions['text']> }): Promise<ProcessedInputs>;
+  (inputs: ProcessOptions): Promise<Partial<TextInputs> & MediaOutputs>;
+  (
+    images: ImageSources | null | undefined,
+    text: string | readonly TextSequence[],
+    audio?: null,
+    videos?: VideosInput | null,
+    options?: CallOptions,
+  ): Promise<ProcessedInputs>;
+  (
+    images: ImageSources | null | undefined,
+    text?: null,
+    audio?: null,
+    videos?: VideosInput | null,
+    options?: CallOptions,
+  ): Promise<Partial<TextInputs> & MediaOutputs>;
 }
 
-export interface ProcessorOptions {
-  /** `<image>` tokens per tile, ((image_size / patch_size)²) / scale_factor²; wins over processor_config.json. */
-  image_seq_len?: number;
-}
-
-export interface ProcessOptions extends PreprocessOptions, PaddingOptions {
-  text: string | string[];
-  /** One list per text, or for a single text a picture or a flat list. */
-  images?: ImagesInput;
-}
-
-/** Model inputs, with rows and cols of the pictures. */
-export type ProcessedInputs = TextInputs & Partial<ImageFeatures>;
-
-export interface ChatOptions {
-  add_generation_prompt?: boolean;
-  /** Another template than the checkpoint's. */
-  chat_template?: string;
-  /** What the template may use beside messages and special tokens. */
-  variables?: Record<string, unknown>;
-}
-
-export interface TokenizedChatOptions extends ChatOptions, PreprocessOptions, PaddingOptions {
-  tokenize: true;
-  /** Reads a picture that a message gives by `url` or `path`; without it such messages are an InputError. */
-  load_image?: LoadImage;
-  /** Pictures for messages whose image pieces have no source of their own. */
-  images?: ImagesInput;
-}
-
-type Conversation = readonly ChatMessage[];
-
-export class SmolVLMProcessor {
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the call signatures are those of `_call`.
+export class SmolVLMProcessor extends Callable {
   readonly image_seq_len: number;
   readonly image_token: string;
   readonly fake_image_token: string;
   readonly global_image_token: string;
   readonly end_of_utterance_token: string;
+  readonly video_token: string;
   readonly image_token_id: number;
+  readonly chat_template: ChatTemplates | undefined;
 
+  /** `image_seq_len` is 169 by default, as in the reference. Throws ConfigError, CheckpointError. */
   constructor(
-    readonly image_processor: SmolVLMImageProcessor,
+    readonly image_processor: SmolVLMImageProcessor | SmolVLMImageProcessorFast,
     readonly tokenizer: SmolVLMTokenizer,
-    readonly chat_template: string | undefined,
-    options: ProcessorOptions = {},
+    readonly video_processor: SmolVLMVideoProcessor,
+    options: { image_seq_len?: number; chat_template?: ChatTemplates } = {},
   ) {
+    super();
+    this.chat_template = options.chat_template;
     this.image_seq_len = options.image_seq_len ?? 169;
     if (!Number.isInteger(this.image_seq_len) || this.image_seq_len < 1) {
       const got = String(this.image_seq_len);
@@ -86,6 +80,7 @@ export class SmolVLMProcessor {
     this.fake_image_token = named('fake_image_token', '<fake_token_around_image>');
     this.global_image_token = named('global_image_token', '<global-img>');
     this.end_of_utterance_token = named('end_of_utterance_token', '<end_of_utterance>');
+    this.video_token = named('video_token', '<video>');
     const id = tokenizer.convert_tokens_to_ids(this.image_token);
     if (id === undefined) {
       throw new CheckpointError({
@@ -98,59 +93,67 @@ export class SmolVLMProcessor {
     this.image_token_id = id;
   }
 
+  /**
+   * The processor of a checkpoint: a folder's path, its URL, or its files by name. Options beside `signal` override what
+   * the files say. Throws CheckpointError, ConfigError; AbortError when `signal` is aborted.
+   */
+  static async from_pretrained(
+    location: CheckpointLocation,
+    { signal, ...options }: ProcessorOptions & { signal?: AbortSignal } = {},
+  ): Promise<SmolVLMProcessor> {
+    const folder = await openCheckpoint(location, { signal });
+    try {
+      const { files, image_seq_len } = await readProcessorFiles(folder);
+      return SmolVLMProcessor.from_files(files, { image_seq_len, ...options });
+    } finally {
+      await folder.close();
+    }
+  }
+
   /** From the files' texts. Throws CheckpointError, naming the file, where one is missing or no JSON. */
   static from_files(files: ProcessorFiles, options: ProcessorOptions = {}): SmolVLMProcessor {
-    const tokenizerConfig = parse(files, 'tokenizer_config.json') ?? {};
-    const json = parse(files, 'tokenizer.json');
-    if (json === undefined) {
-      throw new CheckpointError({
-        what: 'file missing',
-        where: 'tokenizer.json',
-        expected: 'its text',
-        got: 'nothing',
-      });
-    }
-    const sources: ChatTemplateSources = {
-      chat_template_jinja: files['chat_template.jinja'],
-      chat_template_json: parse(files, 'chat_template.json'),
-      tokenizer_config: tokenizerConfig,
-    };
-    const processorConfig = (parse(files, 'processor_config.json') ?? {}) as { image_seq_len?: number };
-    return new SmolVLMProcessor(
-      new SmolVLMImageProcessor((parse(files, 'preprocessor_config.json') ?? {}) as ImageProcessorConfig),
-      new SmolVLMTokenizer(json, tokenizerConfig),
-      findChatTemplate(sources),
-      { image_seq_len: options.image_seq_len ?? processorConfig.image_seq_len },
-    );
+    const { image_processor, tokenizer, video_processor, ...rest } = processorParts(files, options);
+    return new SmolVLMProcessor(image_processor, tokenizer, video_processor, rest);
   }
 
   /**
-   * Tokens and pixels for one text or a batch; int64 [batch, sequence] ids and mask, padded on the left unless
-   * `padding_side` or tokenizer_config.json says otherwise. Throws InputError for an empty text and where the numbers of
-   * `<image>` and of pictures differ.
+   * Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json,
+   * video_preprocessor_config.json, processor_config.json and chat_template.jinja to a folder, or puts them into a Map.
+   * Throws InputError where nothing can be written.
    */
-  async process({ text, images, ...options }: ProcessOptions): Promise<ProcessedInputs> {
-    let texts = Array.isArray(text) ? text : [text];
-    for (const [row, value] of texts.entries())
-      checkText(value, Array.isArray(text) ? `text[${row}]` : 'text');
-    if (texts.length === 0) {
-      throw new InputError({ what: 'empty batch', where: 'text', expected: 'at least one text', got: '0' });
-    }
-    const nested = images === undefined ? texts.map(() => []) : nestImages(images);
-    this.#checkCounts(
-      texts,
-      nested.map((list) => list.length),
-    );
-    let features: ImageFeatures | undefined;
-    if (nested.some((list) => list.length > 0)) {
-      features = await this.image_processor.preprocess(nested, options);
-      const { rows, cols } = features;
-      texts = texts.map((value, row) => expandImageTokens(value, rows[row], cols[row], this.#promptTokens()));
-    }
-    return { ...encodeBatch(this.tokenizer, texts, options), ...features };
+  save_pretrained(target: ProcessorTarget): Promise<void> {
+    return writeFiles(target, processorFiles(this));
   }
 
-  /** A conversation as a prompt; with `tokenize: true` it goes on through `process`, pictures from the messages included. */
+  override _call(...args: unknown[]): unknown {
+    const [first] = args;
+    if (args.length === 1 && typeof first === 'object' && first !== null) {
+      if (['text', 'images', 'videos', 'audio'].some((name) => Object.hasOwn(first, name))) {
+        return this.process(first as ProcessOptions);
+      }
+    }
+    const [images, text, audio, videos, options] = args as [never, never, never, never, CallOptions?];
+    return this.process({ ...options, ...given({ images, text, audio, videos }) });
+  }
+
+  /**
+   * Tokens and pixels for one text or a batch; int64 [batch, sequence] ids and mask. `<image>` and `<video>` in the texts
+   * stand for pictures and videos in turn; a row may have none, some, or both kinds. Throws InputError for options and
+   * inputs that do not fit, each by name, and where the numbers of `<image>` and of pictures differ.
+   */
+  process(
+    inputs: ProcessOptions & { text: NonNullable<ProcessOptions['text']> },
+  ): Promise<ProcessedInputs>;
+  process(inputs: ProcessOptions): Promise<Partial<TextInputs> & MediaOutputs>;
+  process(inputs: ProcessOptions): Promise<Partial<TextInputs> & MediaOutputs> {
+    return processInputs(this, inputs);
+  }
+
+  /**
+   * A conversation as a prompt, or several; with `tokenize: true` it goes on through `process`, pictures and videos of the
+   * messages included: everything that `process` returns, or with `return_dict: false` the ids alone. Throws InputError
+   * naming the message, CheckpointError for templates.
+   */
   apply_chat_template(conversation: Conversation, options?: ChatOptions & { tokenize?: false }): string;
   apply_chat_template(
     conversations: readonly Conversation[],
@@ -158,120 +161,50 @@ export class SmolVLMProcessor {
   ): string[];
   apply_chat_template(
     conversation: Conversation | readonly Conversation[],
-    options: TokenizedChatOptions,
+    options: TokenizedChatOptions & { return_dict: false },
+  ): Promise<IdTensor>;
+  apply_chat_template(
+    conversation: Conversation | readonly Conversation[],
+    options: TokenizedChatOptions & { return_dict?: true },
   ): Promise<ProcessedInputs>;
   apply_chat_template(
     conversation: Conversation | readonly Conversation[],
     options: (ChatOptions & { tokenize?: boolean }) | TokenizedChatOptions = {},
-  ): string | string[] | Promise<ProcessedInputs> {
-    const batched = Array.isArray(conversation) && Array.isArray(conversation[0]);
-    const conversations = (batched ? conversation : [conversation]) as readonly Conversation[];
-    const prompts = conversations.map((messages) => this.#render(messages, options));
-    if (options.tokenize !== true) return batched ? prompts : prompts[0];
-    return this.#processChat(conversations, prompts, options as TokenizedChatOptions);
+  ): string | string[] | Promise<IdTensor | ProcessedInputs> {
+    if (options.tokenize === true) return processChat(this, conversation, options as TokenizedChatOptions);
+    const { prompts, batched } = renderChat(this, conversation, options);
+    return batched ? prompts : prompts[0];
   }
 
+  /** The text of one sequence of ids. */
   decode(ids: TokenIds, options?: DecodeTextOptions): string {
     return this.tokenizer.decode(ids, options);
   }
 
-  batch_decode(
-    sequences: readonly TokenIds[] | { data: TokenIds; dims: readonly number[] },
-    options?: DecodeTextOptions,
-  ): string[] {
+  /** The text of each sequence; of a single sequence, that of each id. */
+  batch_decode(sequences: TokenSequences, options?: DecodeTextOptions): string[] {
     return this.tokenizer.batch_decode(sequences, options);
+  }
+
+  /** `batch_decode` of what `generate` gave, special tokens left out unless `skip_special_tokens` is false. */
+  post_process_image_text_to_text(sequences: TokenSequences, options?: DecodeTextOptions): string[] {
+    return this.batch_decode(sequences, { skip_special_tokens: true, ...options });
+  }
+
+  /** Names of what the parts of the processor return, as the reference lists them: the pictures' twice. */
+  get model_input_names(): string[] {
+    const pixels = ['pixel_values', 'pixel_attention_mask'];
+    return [...pixels, ...this.tokenizer.model_input_names, ...pixels];
   }
 
   /** Turns generated ids into text one by one. */
   text_stream(options?: Pick<DecodeTextOptions, 'skip_special_tokens'>): TextStream {
     return new TextStream(this.tokenizer, options);
   }
-
-  async #processChat(
-    conversations: readonly Conversation[],
-    prompts: string[],
-    {
-      load_image,
-      images,
-      tokenize: _,
-      add_generation_prompt,
-      chat_template,
-      variables,
-      ...rest
-    }: TokenizedChatOptions,
-  ): Promise<ProcessedInputs> {
-    const found = await conversationImages(conversations, load_image);
-    const given = found.some((list) => list.length > 0);
-    // The template brings its own special tokens, the beginning of the text included.
-    const add_special_tokens = !(this.tokenizer.bos_token && prompts[0].startsWith(this.tokenizer.bos_token));
-    return this.process({ add_special_tokens, ...rest, text: prompts, images: given ? found : images });
-  }
-
-  #render(
-    messages: Conversation,
-    { chat_template, add_generation_prompt = false, variables }: ChatOptions,
-  ): string {
-    const template = chat_template ?? this.chat_template;
-    if (template === undefined) {
-      throw new CheckpointError({
-        what: 'checkpoint has no chat template',
-        where: 'chat_template.jinja, chat_template.json, tokenizer_config.json',
-        expected: 'a template in one of them, or the option chat_template',
-        got: 'none',
-      });
-    }
-    return renderChatTemplate(template, messages, {
-      ...this.tokenizer.special_tokens_map,
-      tools: null,
-      documents: null,
-      ...variables,
-      add_generation_prompt,
-    });
-  }
-
-  #promptTokens(): ImagePromptTokens {
-    return this;
-  }
-
-  #checkCounts(texts: string[], pictures: number[]): void {
-    const inTexts = texts.map((value) => countImageTokens(value, this.image_token));
-    if (inTexts.length === pictures.length && inTexts.every((count, row) => count === pictures[row])) return;
-    throw new InputError({
-      what: `number of ${this.image_token} in the text and of pictures differ`,
-      where: 'text, images',
-      expected: `one ${this.image_token} per picture: ${pictures.join(', ')}`,
-      got: inTexts.join(', '),
-    });
-  }
 }
 
-function checkText(value: unknown, where: string): void {
-  if (typeof value === 'string' && value !== '') return;
-  const got = value === '' ? 'an empty string' : typeof value;
-  throw new InputError({
-    what: value === '' ? 'empty prompt' : 'not a text',
-    where,
-    expected: 'a text',
-    got,
-  });
-}
-
-function parse(files: ProcessorFiles, name: keyof ProcessorFiles): object | undefined {
-  const text = files[name];
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value;
-    throw new Error(`a ${typeof value}`);
-  } catch (cause) {
-    throw new CheckpointError({
-      what: 'no JSON object',
-      where: name,
-      expected: 'an object',
-      got: (cause as Error).message,
-      cause,
-    });
-  }
+function given(inputs: Record<string, unknown>): object {
+  return Object.fromEntries(Object.entries(inputs).filter(([, value]) => value !== undefined && value !== null));
 }
 
 /** A token that the tokenizer names as an attribute, on its own or among `extra_special_tokens`. */

@@ -12,6 +12,9 @@ export interface DecodeTextOptions {
 
 export type TokenIds = ArrayLike<number | bigint>;
 
+/** Rows of ids, a tensor [batch, sequence] or [sequence], or one sequence. */
+export type TokenSequences = readonly TokenIds[] | TokenIds | { data: TokenIds; dims: readonly number[] };
+
 /** The named special tokens (`special_tokens_map`) that templates may use. */
 const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 
@@ -20,21 +23,28 @@ export class SmolVLMTokenizer {
   readonly eos_token: string | undefined;
   readonly pad_token: string | undefined;
   readonly unk_token: string | undefined;
-  /** `left` or `right` if tokenizer_config.json says so. */
-  readonly padding_side: 'left' | 'right' | undefined;
+  /** `left` or `right` if tokenizer_config.json says so; may be set. */
+  padding_side: 'left' | 'right' | undefined;
+  /** Where `truncation` cuts: tokenizer_config.json's, or right; may be set. */
+  truncation_side: 'left' | 'right';
   readonly model_max_length: number;
+  readonly model_input_names: readonly string[] = ['input_ids', 'attention_mask'];
   /** What chat templates see: the named tokens and `additional_special_tokens`. */
   readonly special_tokens_map: Record<string, string | string[]>;
   readonly all_special_ids: readonly number[];
   /** tokenizer_config.json as it is. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** tokenizer.json as it is. */
+  readonly json: object;
   readonly #tokenizer: Tokenizer;
+  #added: { before: number[]; after: number[] } | undefined;
   readonly #special: ReadonlySet<number>;
   readonly #cleanUp: boolean;
 
   /** Takes the two files' parsed contents. Throws CheckpointError when the first is no tokenizer. */
   constructor(tokenizerJson: object, tokenizerConfig: object = {}) {
     const json = tokenizerJson as Record<string, unknown>;
+    this.json = tokenizerJson;
     this.config = tokenizerConfig as Record<string, unknown>;
     try {
       const { post_processor = null, normalizer = null, decoder = null, added_tokens = [] } = json;
@@ -59,6 +69,7 @@ export class SmolVLMTokenizer {
     this.unk_token = named('unk_token');
     const side = this.config.padding_side;
     this.padding_side = side === 'left' || side === 'right' ? side : undefined;
+    this.truncation_side = this.config.truncation_side === 'left' ? 'left' : 'right';
     const limit = this.config.model_max_length;
     this.model_max_length = typeof limit === 'number' ? limit : Number.POSITIVE_INFINITY;
     const special = new Set<number>();
@@ -106,6 +117,19 @@ export class SmolVLMTokenizer {
     return ids as number[];
   }
 
+  /** The ids that the post-processor puts before and after every text. */
+  added_ids(): { before: number[]; after: number[] } {
+    if (this.#added === undefined) {
+      const content = this.encode('a', { add_special_tokens: false });
+      const whole = this.encode('a');
+      const extra = whole.length - content.length;
+      let start = 0;
+      while (start < extra && content.some((id, i) => whole[start + i] !== id)) start++;
+      this.#added = { before: whole.slice(0, start), after: whole.slice(start + content.length) };
+    }
+    return this.#added;
+  }
+
   /** Text of token ids. Ids that have no token are left out, as in the reference. */
   decode(ids: TokenIds, options: DecodeTextOptions = {}): string {
     const known: number[] = [];
@@ -121,9 +145,9 @@ export class SmolVLMTokenizer {
     });
   }
 
-  /** Each sequence's text: rows of ids, or a tensor [batch, sequence]. */
+  /** Each sequence's text: rows of ids, or a tensor [batch, sequence]. Of a single sequence every id is decoded alone. */
   batch_decode(
-    sequences: readonly TokenIds[] | { data: TokenIds; dims: readonly number[] },
+    sequences: TokenSequences,
     options: DecodeTextOptions = {},
   ): string[] {
     return rowsOf(sequences).map((row) => this.decode(row, options));
@@ -142,10 +166,12 @@ export class SmolVLMTokenizer {
   }
 }
 
-function rowsOf(
-  sequences: readonly TokenIds[] | { data: TokenIds; dims: readonly number[] },
-): readonly TokenIds[] {
-  if (!('dims' in sequences)) return sequences;
+function rowsOf(sequences: TokenSequences): readonly TokenIds[] {
+  if (!('dims' in sequences)) {
+    const rows = Array.from(sequences as ArrayLike<number | bigint | TokenIds>);
+    return rows.map((row) => (typeof row === 'number' || typeof row === 'bigint' ? [row] : row));
+  }
+  if (sequences.dims.length === 1) return Array.from(sequences.data, (id) => [id]);
   const [batch, length] = sequences.dims;
   if (sequences.dims.length !== 2 || batch * length !== sequences.data.length) {
     throw new InputError({
