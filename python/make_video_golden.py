@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import pathlib
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -273,6 +274,23 @@ def gif_cases(out: pathlib.Path) -> list:
     return cases
 
 
+# ---- clips ----------------------------------------------------------------------------------------------------------
+
+
+def write_clips(out: pathlib.Path) -> None:
+    """Clips whose frame n has the grey level 20 + 4·n, so that a test sees which frame it got. Needs ffmpeg."""
+
+    def make(name: str, seconds: float, filters: str, *options: str) -> None:
+        source = f"color=black:s=64x48:r=25:d={seconds},format=yuv444p,geq=lum='34+N*3.4353':cb=128:cr=128"
+        command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source + filters, "-pix_fmt", "yuv420p"]
+        subprocess.run([*command, "-bitexact", *options, str(out / name)], check=True)
+
+    make("clip.mp4", 2, "", "-c:v", "libx264", "-g", "12", "-bf", "2", "-crf", "12")
+    uneven = ",setpts='(N+2*floor(N/3))/25/TB'"
+    make("uneven.webm", 1, uneven, "-c:v", "libvpx-vp9", "-vsync", "vfr", "-g", "5", "-crf", "15", "-b:v", "0")
+    make("long.mp4", 40, "", "-vf", "geq=lum='34+mod(N,50)*3.4353':cb=128:cr=128", "-c:v", "libx264", "-g", "50", "-crf", "20")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(2)
     folder = pathlib.Path(sys.argv[1])
@@ -282,3 +300,4 @@ if __name__ == "__main__":
     save(folder / "prompts.json", prompt_cases())
     save(folder / "processor.json", processor_cases())
     save(folder / "gif.json", gif_cases(folder))
+    write_clips(folder)
