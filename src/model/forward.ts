@@ -26,9 +26,9 @@ export interface ForwardInputs {
   position_ids?: HostTensor;
   /** [S]: the columns of the tokens, counted from the start of the cache. Default: those that follow it. */
   cache_position?: HostTensor;
-  /** [B, N, C, H, W]. */
+  /** [B, N, C, H, W], or [B, C, H, W] with one image a row. */
   pixel_values?: HostTensor;
-  /** [B, N, H, W], any dtype. */
+  /** [B, N, H, W] (or [B, H, W]), any dtype. */
   pixel_attention_mask?: HostTensor;
   /** [images, states, hidden_size], instead of pixel_values. */
   image_hidden_states?: HostTensor;

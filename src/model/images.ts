@@ -17,8 +17,8 @@ export interface KeptImages {
 /**
  * Discards all-zero images and reduces the pixel mask to patches (SmolVLMModel.get_image_features). Where every image is
  * zero, image 0 is kept.
- * @param pixel_values [B, N, C, H, W]
- * @param pixel_attention_mask [B, N, H, W], any dtype; default: every pixel counts
+ * @param pixel_values [B, N, C, H, W], or [B, C, H, W] with one image a row
+ * @param pixel_attention_mask [B, N, H, W] or [B, H, W], any dtype; default: every pixel counts
  * @throws InputError on shapes that do not fit each other or the config
  */
 export function keepImages(
@@ -27,14 +27,17 @@ export function keepImages(
   channels: number,
   patch: number,
 ): KeptImages {
-  const { dims } = pixel_values;
+  const isSingle = pixel_values.dims.length === 4;
+  const dims = isSingle ? withImages(pixel_values.dims) : pixel_values.dims;
   if (dims.length !== 5 || dims[2] !== channels || dims[0] * dims[1] === 0) {
     const expected = `[batch, images, ${channels}, height, width] with at least one image`;
-    throw new InputError({ what: 'wrong shape', where: 'pixel_values', expected, got: `[${dims}]` });
+    const got = `[${pixel_values.dims}]`;
+    throw new InputError({ what: 'wrong shape', where: 'pixel_values', expected, got });
   }
   const [batch, images, , height, width] = dims;
   const mask = pixel_attention_mask;
-  if (mask && String(mask.dims) !== String([batch, images, height, width])) {
+  const maskDims = mask && isSingle && mask.dims.length === 3 ? withImages(mask.dims) : mask?.dims;
+  if (mask && String(maskDims) !== String([batch, images, height, width])) {
     throw new InputError({
       what: 'shape does not fit pixel_values',
       where: 'pixel_attention_mask',
@@ -51,6 +54,11 @@ export function keepImages(
   if (indices.length === 0) indices.push(0);
   const patchMasks = indices.map((image) => patchMask(mask?.data, image, height, width, patch));
   return { indices, channels, height, width, pixels, patchMasks };
+}
+
+/** The model page gives pictures without a dimension of images: one for each row. */
+function withImages([batch, ...rest]: readonly number[]): readonly number[] {
+  return [batch, 1, ...rest];
 }
 
 function isZero(pixels: ArrayLike<number>, start: number, size: number): boolean {

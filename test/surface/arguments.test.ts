@@ -132,11 +132,11 @@ test('forward refuses wrong shapes and values of each tensor', async () => {
     '64',
   );
   await rejects(
-    given({ pixel_values: tensor(1, 3, 16, 16) }),
+    given({ pixel_values: tensor(3, 16, 16) }),
     InputError,
     'pixel_values',
     '[batch, images, 3',
-    '[1,3,16,16]',
+    '[3,16,16]',
   );
   const mask = { pixel_values, pixel_attention_mask: tensor(1, 1, 16, 15) };
   await rejects(given(mask), InputError, 'pixel_attention_mask', '[1,1,16,16]', '[1,1,16,15]');

@@ -1,7 +1,7 @@
 /** Where the model page and transformers 4.56.2 disagree: what is done here, both sides tested. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CheckpointError, InputError, MemoryError } from '../../src/errors.js';
+import { CheckpointError, ConfigError, InputError, MemoryError } from '../../src/errors.js';
 import {
   SmolVLMConfig,
   SmolVLMForConditionalGeneration,
@@ -10,7 +10,7 @@ import {
 } from '../../src/modeling.js';
 import type { HostTensor } from '../../src/runtime/tensor.js';
 import { GOLDENS } from './golden.js';
-import { rejects } from './refusals.js';
+import { rejects, throws } from './refusals.js';
 import { IMAGE, ids, pictures, tinyConfig, tinyModel } from './tiny.js';
 
 const model = await tinyModel();
@@ -128,6 +128,54 @@ test("the page's SmolVLMModel(SmolVLMConfig()): 4.56.2 refuses a pad outside the
   const rows = Array.from({ length: 64 }, (_, row) => weight.data.subarray(row * 24, row * 24 + 24));
   assert.is(rows.filter((row) => row.every((value) => value === 0)).length, 0);
   small.dispose();
+});
+
+test('pictures without a dimension of images, as the page has them: 4.56.2 raises, here each row has one', async () => {
+  const rows = ids([...prompt.data], [...prompt.data]);
+  const five = pictures(2, 1);
+  const four = { dims: [2, 3, 16, 16], data: five.data };
+  const mask = new Uint8Array(512).map((_, i) => (i % 16 < 12 ? 1 : 0));
+  const pixel_attention_mask = { dims: [2, 1, 16, 16], data: mask };
+  const expected = await model.forward({
+    input_ids: rows,
+    pixel_values: five,
+    pixel_attention_mask,
+    use_cache: false,
+  });
+  for (const dims of [
+    [2, 1, 16, 16],
+    [2, 16, 16],
+  ]) {
+    const masked = { pixel_values: four, pixel_attention_mask: { dims, data: mask } };
+    assert.equal(await model.forward({ input_ids: rows, ...masked, use_cache: false }), expected);
+  }
+  assert.equal(await model.get_image_features(four), await model.get_image_features(five));
+  assert.equal(expected.image_hidden_states!.dims, [2, 4, 24]);
+});
+
+test('an activation given as a function, which the page allows: a KeyError in 4.56.2, refused here by name', () => {
+  const config = tinyConfig();
+  (config.vision_config as { hidden_act: unknown }).hidden_act = Math.tanh;
+  throws(
+    () => new SmolVLMModel(config),
+    ConfigError,
+    'vision_config.hidden_act',
+    'gelu_pytorch_tanh',
+    'tanh',
+  );
+});
+
+test('an argument of no meaning: 4.56.2 ignores it, here it is refused', async () => {
+  const call = model.forward({ input_ids: prompt, pixel_valeus: pixel_values } as object);
+  await rejects(call, InputError, 'pixel_valeus', 'pixel_values', 'pixel_valeus');
+});
+
+test('the last hidden state over a cache: the page says one column, 4.56.2 gives all that were fed, and so does this', async () => {
+  const base = await SmolVLMModel.from_config(tinyConfig());
+  const { past_key_values } = await base.forward({ input_ids: ids([3, 4, 5]) });
+  const { last_hidden_state } = await base.forward({ input_ids: ids([6, 7]), past_key_values });
+  assert.equal(last_hidden_state.dims, [1, 2, 24]);
+  base.dispose();
 });
 
 test('a mask of the new tokens alone over a cache: 4.56.2 takes it for the first columns, here it is refused', async () => {
