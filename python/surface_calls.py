@@ -140,6 +140,15 @@ def padded_calls(run):
     run.call("padded.third", "causal", third, EVERYTHING, past="padded.second")
 
 
+def masked_picture_calls(run):
+    """Pictures that fill a part of their tile, with every mask and the positions given."""
+    content = [[16, 9], [7, 16], [4, 4]]
+    inputs = build_inputs(run.model, {"seed": 6, "rows": [{"images": 1, "text": 6}, {"images": 2, "text": 5}], "content": content, "position_ids": "mask"})  # fmt: skip
+    assert {"pixel_attention_mask", "attention_mask", "position_ids"} <= inputs.keys()
+    run.call("masked-pictures.base", "base", inputs, EVERYTHING)
+    run.call("masked-pictures.causal", "causal", {**inputs, "logits_to_keep": torch.tensor([0, -1])}, {"use_cache": False})
+
+
 def causal_calls(run):
     inputs = build_inputs(run.model, {"seed": 8, "rows": [{"images": 1, "text": 9}, {"images": 1, "text": 9}]})
     ids = inputs["input_ids"]
@@ -180,6 +189,7 @@ SCENARIOS = [
     ("one-image", lambda run: vision_calls(run, torch.Generator().manual_seed(1))),
     ("one-image", lambda run: base_calls(run, torch.Generator().manual_seed(2))),
     ("batch-0123-images", padded_calls),
+    ("batch-0123-images", masked_picture_calls),
     ("one-image", causal_calls),
     ("one-image", lambda run: embedding_calls(run, "embeddings.grown", lambda m: m.resize_token_embeddings(137))),
     ("one-image", lambda run: embedding_calls(run, "embeddings.grown-to-multiple", lambda m: m.resize_token_embeddings(pad_to_multiple_of=16))),

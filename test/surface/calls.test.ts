@@ -119,6 +119,11 @@ for (const call of calls) {
       const error = Math.abs((output.loss as number) - loss.float64[0]) / loss.float64[0];
       assert.ok(error <= LOSS_RELATIVE, `loss ${output.loss} for ${loss.float64[0]}`);
     }
+    if (inputs.pixel_values && call.level !== 'vision') {
+      const { pixel_values, pixel_attention_mask } = inputs as Record<string, HostTensor>;
+      const features = await (model as SmolVLMModel).get_image_features(pixel_values, pixel_attention_mask);
+      assert.equal(features, output.image_hidden_states);
+    }
     if (output.past_key_values) caches.set(call.name, output.past_key_values as DynamicCache);
 
     const tuple = (await run({ return_dict: false })) as unknown as unknown[];
