@@ -17,6 +17,8 @@ export interface ErrorDetails {
 
 /** Base of every error that this library throws on purpose (AbortError excepted: that one is the platform's). */
 export class SmolVLMError extends Error {
+  // Written out, because minifiers rename classes.
+  override readonly name: string = 'SmolVLMError';
   readonly what: string;
   readonly where: string;
   readonly expected: string | undefined;
@@ -24,7 +26,6 @@ export class SmolVLMError extends Error {
 
   constructor(details: ErrorDetails) {
     super(describe(details), details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = new.target.name;
     this.what = details.what;
     this.where = details.where;
     this.expected = details.expected;
@@ -33,22 +34,34 @@ export class SmolVLMError extends Error {
 }
 
 /** A checkpoint's file or tensor is missing, malformed, truncated, or has another shape or dtype than the config asks. */
-export class CheckpointError extends SmolVLMError {}
+export class CheckpointError extends SmolVLMError {
+  override readonly name: string = 'CheckpointError';
+}
 
 /** A config asks for something invalid, or for something valid that this runtime does not implement. */
-export class ConfigError extends SmolVLMError {}
+export class ConfigError extends SmolVLMError {
+  override readonly name: string = 'ConfigError';
+}
 
 /** An image's bytes cannot be decoded, or its size is out of bounds. */
-export class ImageError extends SmolVLMError {}
+export class ImageError extends SmolVLMError {
+  override readonly name: string = 'ImageError';
+}
 
 /** An argument of a public call has the wrong type, shape or value (a prompt longer than the context, say). */
-export class InputError extends SmolVLMError {}
+export class InputError extends SmolVLMError {
+  override readonly name: string = 'InputError';
+}
 
 /** Memory asked for does not fit; the message has the numbers. */
-export class MemoryError extends SmolVLMError {}
+export class MemoryError extends SmolVLMError {
+  override readonly name: string = 'MemoryError';
+}
 
 /** An object was used after `dispose()`. */
-export class DisposedError extends SmolVLMError {}
+export class DisposedError extends SmolVLMError {
+  override readonly name: string = 'DisposedError';
+}
 
 function describe({ what, where, expected, got }: ErrorDetails): string {
   let text = `${what} (${where})`;

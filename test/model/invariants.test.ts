@@ -136,7 +136,7 @@ test('wrong inputs are typed errors, memory stays where it was, and the next goo
     ],
     [
       'pixels of another shape',
-      { ...inputs, pixel_values: { dims: [1, 3, 4, 4], data: new Float32Array(48) } },
+      { ...inputs, pixel_values: { dims: [1, 1, 2, 4, 4], data: new Float32Array(32) } },
       /wrong shape \(pixel_values\)/,
     ],
     [
