@@ -9,15 +9,16 @@ OUT/generation/runs.json: {"versions", "random", "runs": [{"name", "checkpoint",
 `generate` with the inputs of that checkpoint's golden; beam searches with `sequences_scores` and `beam_indices`. A beam search or
 greedy run is kept only if the float64 model finds the same sequences, so that none hangs on a tie. `random` are first draws of some
 streams: four of 32 bits, then one in [0, 1).
+OUT/generation/beam-steps.json: {"versions", "searches": [{"num_beams", "early_stopping", "length_penalty", "maxLength", "steps"}]}, what
+the reference keeps of random candidates; candidate k of step n, counted from 0, is called n · candidates + k.
 OUT/generation/scores.safetensors: `<run>.scores` and `<run>.logits` [steps, rows, V] of some of the runs.
 
 Where tokens are drawn, torch.multinomial is replaced by the generator that src/generation/random.ts documents and by the inversion of
-the distribution function in order of the ids, written here a second time; a draw closer than 2e-7 to the border of two ids is refused.
+the distribution function in order of the ids, written a second time in generation_random.py; a draw closer than 2e-7 to the border of two ids is refused.
 """
 
 import argparse
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,79 +27,10 @@ from safetensors import safe_open
 from transformers import GenerationConfig
 
 from float64_twin import POSITION_EMBEDDING, float64_reference
+from generation_beam_steps import beam_steps
+from generation_random import Random, seeded_multinomial
 from golden_file import write_golden
 from make_golden import GoldenError, call_inputs, load_model
-
-MASK = 0xFFFFFFFF
-GOLDEN_RATIO = 0x9E3779B9
-
-
-def mix(x):
-    """MurmurHash3's 32-bit finalizer."""
-    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & MASK
-    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & MASK
-    return x ^ (x >> 16)
-
-
-class Random:
-    """xoshiro128** with the seeding of src/generation/random.ts."""
-
-    def __init__(self, seed, row, sequence):
-        h = 0
-        for word in (seed & MASK, seed >> 32, row, sequence, 0):
-            h = (mix(h ^ word) + GOLDEN_RATIO) & MASK
-        self.s = [mix((h + i * GOLDEN_RATIO) & MASK) for i in range(1, 5)]
-
-    def uint32(self):
-        s = self.s
-        rotate = lambda x, k: ((x << k) | (x >> (32 - k))) & MASK  # noqa: E731
-        result = (rotate((s[1] * 5) & MASK, 7) * 9) & MASK
-        t = (s[1] << 9) & MASK
-        s[2] ^= s[0]
-        s[3] ^= s[1]
-        s[1] ^= s[2]
-        s[0] ^= s[3]
-        s[2] ^= t
-        s[3] = rotate(s[3], 11)
-        return result
-
-    def uniform(self):
-        high, low = self.uint32() >> 5, self.uint32() >> 6
-        return (high * 2**26 + low) * 2.0**-53
-
-
-def draw(probabilities, u):
-    """The first id whose share of the distribution function exceeds u."""
-    sums = probabilities.double().cumsum(0)
-    target = u * sums[-1]
-    if float((sums - target).abs().min()) < 2e-7:
-        raise GoldenError("a draw falls on the border of two ids: take another seed")
-    return int((sums > target).nonzero()[0])
-
-
-@contextmanager
-def seeded_multinomial(seed, sequences_per_row):
-    """torch.multinomial drawing from the streams (seed, row, sequence), several draws without replacement."""
-    streams, real = {}, torch.multinomial
-
-    def multinomial(probabilities, num_samples):
-        out = []
-        for i, row in enumerate(probabilities):
-            key = divmod(i, sequences_per_row)
-            stream = streams.setdefault(key, Random(seed, *key))
-            row, ids = row.clone(), []
-            for _ in range(num_samples):
-                ids.append(draw(row, stream.uniform()))
-                row[ids[-1]] = 0
-            out.append(ids)
-        return torch.tensor(out)
-
-    torch.multinomial = multinomial
-    try:
-        yield
-    finally:
-        torch.multinomial = real
-
 
 def processor_cases(eos):
     """Options by case: each processor and warper alone, then whole chains."""
@@ -181,6 +113,7 @@ def runs_of(checkpoint, greedy_row, beam_row):
         "beams-3-eos-never": two | {"num_beams": 3, "early_stopping": "never", "length_penalty": 0.0},
         "beams-2-eos-long": two | {"num_beams": 2, "length_penalty": 2.0, "early_stopping": "never"},
         "beams-4-eos-short": two | {"num_beams": 4, "length_penalty": -1.5, "num_return_sequences": 4},
+        "beams-3-pad-0": two | {"num_beams": 3, "num_return_sequences": 3, "length_penalty": -1.0, "pad_token_id": 0},
         "beams-2-penalties": two | {"num_beams": 2, "repetition_penalty": 1.5, "min_new_tokens": 3},
         "sample": {"do_sample": True, "seed": 11, "max_new_tokens": 8},
         "sample-warped": {
@@ -263,6 +196,8 @@ def main():
     model, _ = load_model(args.goldens / "one-image", torch.float32)
     tensors, metadata = processor_goldens(model)
     write_golden(tensors, out / "processors.safetensors", metadata | versions)
+    searches = ",\n".join(f"    {json.dumps(search)}" for search in beam_steps(model))
+    (out / "beam-steps.json").write_text(f'{{\n  "versions": {json.dumps(versions)},\n  "searches": [\n{searches}\n  ]\n}}\n')
     entries, scores = [], {}
     checkpoints = {
         "one-image": ("greedy-penalties", "beams-4-eos", "beams-3-eos-early"),

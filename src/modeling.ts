@@ -119,6 +119,7 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
    */
   generate(args: GenerateArguments & { return_dict_in_generate: true }): Promise<GenerateOutput>;
   generate(args: GenerateArguments & { return_dict_in_generate?: false }): Promise<HostTensor<Int32Array>>;
+  generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>>;
   async generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>> {
     await this.ready();
     this.check();

@@ -25,7 +25,7 @@ export async function beamSearch(run: GenerationRun): Promise<GenerateOutput> {
   decoder.select(source);
   let logits: (Float32Array | undefined)[] = source.map((row) => first[row].slice());
   for (;;) {
-    const sources = step(run, rows, random, logits, record);
+    const sources = await step(run, rows, random, logits, record);
     if (!sources) break;
     decoder.select(sources);
     const last = rows.flatMap((row) => row.running.map(({ ids }) => ids[ids.length - 1]));
@@ -45,16 +45,17 @@ function startRows({ prompt, options, maxColumns, math }: GenerationRun): BeamRo
 }
 
 /** Continues every beam by one id. Returns which beam each came from; nothing when the search is over. */
-function step(
+async function step(
   run: GenerationRun,
   rows: readonly BeamRow[],
   random: readonly Random[],
   logits: readonly (Float32Array | undefined)[],
   record: ScoreRecord,
-): number[] | undefined {
+): Promise<number[] | undefined> {
   const { num_beams: beams, early_stopping } = run.options;
   record.addLogits(logits);
   for (const [i, scores] of logits.entries()) {
+    await run.decoder.rest();
     if (scores) logProbabilities(run, rows[Math.floor(i / beams)].running[i % beams], scores, i);
   }
   record.addScores(logits);
@@ -64,6 +65,7 @@ function step(
     const scores = logits.slice(row * beams, (row + 1) * beams);
     // Rows whose result stands are computed only where their scores are asked for.
     if (!scores[0]) continue;
+    await run.decoder.rest();
     const candidates = candidatesOf(run, row, state, scores as Float32Array[], random[row]);
     state.advance(candidates);
     canContinue ||= !candidates.every(({ stops }) => stops);

@@ -6,7 +6,6 @@ import type { Model } from '../model/model.js';
 import type { ComputedPads } from '../model/tokens.js';
 import type { Steps } from '../runtime/steps.js';
 import type { Prompt } from './prompt.js';
-import { Turns } from './turns.js';
 
 export interface DecoderOptions {
   position_dtype?: PositionDtype;
@@ -18,7 +17,6 @@ export class Decoder {
   readonly #model: Model;
   readonly #options: DecoderOptions;
   readonly #cache: KVCache;
-  readonly #turns = new Turns();
   #lengths: readonly number[];
 
   constructor(model: Model, prompt: Prompt, options: DecoderOptions) {
@@ -52,12 +50,16 @@ export class Decoder {
     this.#lengths = indices.map((index) => this.#lengths[index]);
   }
 
+  /** For between two rows' scores: a turn of the event loop where it has waited long enough. @throws AbortError */
+  rest(): Promise<void> {
+    return this.#model.ops.engine.run(nothing, this.#options.signal);
+  }
+
   dispose(): void {
     this.#cache.dispose();
   }
 
-  async #run(inputs: ForwardInputs, pads: ComputedPads): Promise<(Float32Array | undefined)[]> {
-    await this.#turns.take();
+  #run(inputs: ForwardInputs, pads: ComputedPads): Promise<(Float32Array | undefined)[]> {
     const { position_dtype, signal } = this.#options;
     const step = { ...inputs, past_key_values: this.#cache };
     return this.#model.ops.engine.run(() => lastScores(this.#model, step, pads, position_dtype), signal);
@@ -82,3 +84,5 @@ function* lastScores(
   }
   return result;
 }
+
+function* nothing(): Steps<void> {}

@@ -111,7 +111,8 @@ export async function generate(
   }
   warnUnused(options, { ...args.generation_config, ...args });
   const prompt = readPrompt(model, pick(args, INPUTS), options);
-  const decoder = new Decoder(model, prompt, { position_dtype: args.position_dtype, signal: args.signal });
+  const { position_dtype, signal } = args;
+  const decoder = new Decoder(model, prompt, { position_dtype, signal });
   try {
     const run = prepare(model, prompt, decoder, options, args);
     const output = await (options.num_beams > 1 ? beamSearch(run) : sample(run));

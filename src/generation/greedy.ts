@@ -6,7 +6,6 @@ import type { Model } from '../model/model.js';
 import type { ComputedPads } from '../model/tokens.js';
 import type { Steps } from '../runtime/steps.js';
 import { checkContext, type GenerateInputs, promptPositions, rowLengths } from './prompt.js';
-import { Turns } from './turns.js';
 
 export type { GenerateInputs };
 
@@ -46,13 +45,11 @@ export async function* greedy(
   checkContext(model, lengths);
   const state = new GreedyState(batch, options);
   const cache = newCache(model, batch);
-  const turns = new Turns();
   try {
     const position_ids = promptPositions(inputs.attention_mask, batch, sequence);
     let step: ForwardInputs = { ...inputs, position_ids, past_key_values: cache };
     for (let made = 0; made < options.max_new_tokens; made++) {
       const pads = made === 0 ? 'last' : 'none';
-      await turns.take();
       const ids = await engine.run(() => nextTokens(model, step, pads), options.signal);
       yield state.accept(ids);
       if (state.ended) return;

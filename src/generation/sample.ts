@@ -23,7 +23,7 @@ export async function sample(run: GenerationRun): Promise<GenerateOutput> {
   decoder.select(rows.map((row) => row.prompt));
   let logits: (Float32Array | undefined)[] = rows.map((row) => first[row.prompt].slice());
   for (;;) {
-    const made = step(run, rows, logits, record);
+    const made = await step(run, rows, logits, record);
     streamer?.put(made);
     if (!rows.some((row) => row.running)) break;
     // Without an eos the reference puts no pads: rows that have ended go on until the last one has.
@@ -51,25 +51,27 @@ function startRows({ prompt, options, random }: GenerationRun): Row[] {
 }
 
 /** Appends one id to every row: its token, or a pad where it has ended. */
-function step(
+async function step(
   run: GenerationRun,
   rows: readonly Row[],
   logits: readonly (Float32Array | undefined)[],
   record: ScoreRecord,
-): Int32Array {
+): Promise<Int32Array> {
   record.addLogits(logits);
   const fills = run.options.eos_token_id.length > 0;
-  const ids = rows.map((row, i) => {
+  const ids = new Int32Array(rows.length);
+  for (const [i, row] of rows.entries()) {
+    await run.decoder.rest();
     const scores = logits[i];
     if (scores) processScores(run, row.ids, scores, row.prompt);
-    return !row.running && fills ? run.options.pad_token_id! : choose(run, row, scores!);
-  });
+    ids[i] = !row.running && fills ? run.options.pad_token_id! : choose(run, row, scores!);
+  }
   record.addScores(logits);
   for (const [i, row] of rows.entries()) {
     row.ids.push(ids[i]);
     row.running &&= !run.stops(row.ids, row.prompt);
   }
-  return Int32Array.from(ids);
+  return ids;
 }
 
 function choose({ math, options }: GenerationRun, row: Row, scores: Float32Array): number {

@@ -29,8 +29,10 @@ export function topK(k: number, minTokensToKeep: number): Processor {
 export function topP(p: number, minTokensToKeep: number, math: ScoreMath): Processor {
   return (_, scores) => {
     const probabilities = math.softmax(scores);
+    // All that have at most an n-th of what may go, go: most of a vocabulary need not be sorted.
+    const small = smallOnes(scores, probabilities, (1 - p) / scores.length, minTokensToKeep);
     const order = ascending(scores);
-    let sum = 0;
+    let sum = small;
     for (let i = 0; i < order.length - minTokensToKeep; i++) {
       sum += probabilities[order[i]];
       if (sum > 1 - p) break;
@@ -39,15 +41,30 @@ export function topP(p: number, minTokensToKeep: number, math: ScoreMath): Proce
   };
 }
 
+/** Filters the probabilities up to a bound, unless fewer than `keep` would be left; returns their sum. */
+function smallOnes(scores: Float32Array, probabilities: Float64Array, bound: number, keep: number): number {
+  let left = 0;
+  for (const probability of probabilities) if (probability > bound) left++;
+  if (left < keep) return 0;
+  let sum = 0;
+  for (let id = 0; id < scores.length; id++) {
+    if (probabilities[id] > bound) continue;
+    sum += probabilities[id];
+    scores[id] = NONE;
+  }
+  return sum;
+}
+
 /** MinPLogitsWarper. */
 export function minP(p: number, minTokensToKeep: number, math: ScoreMath): Processor {
   return (_, scores) => {
     const probabilities = math.softmax(scores);
-    const order = ascending(scores);
-    const threshold = p * (probabilities[order[order.length - 1]] ?? 0);
-    for (let i = 0; i < order.length - minTokensToKeep; i++) {
-      if (probabilities[order[i]] < threshold) scores[order[i]] = NONE;
-    }
+    const threshold = p * probabilities.reduce((top, value) => Math.max(top, value), 0);
+    // The best never fall: sorting is for keeping more than one.
+    const kept = minTokensToKeep > 1 ? ascending(scores).slice(-minTokensToKeep) : [];
+    const saved = Array.from(kept, (id): [number, number] => [id, scores[id]]);
+    for (let id = 0; id < scores.length; id++) if (probabilities[id] < threshold) scores[id] = NONE;
+    for (const [id, score] of saved) scores[id] = score;
   };
 }
 

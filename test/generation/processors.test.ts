@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { resolveOptions } from '../../src/generation/options.js';
 import { processorList } from '../../src/generation/processor-list.js';
 import { ScoreMath } from '../../src/generation/score-math.js';
-import { ascending, kthLargest } from '../../src/generation/warpers.js';
+import { ascending, kthLargest, minP, topP } from '../../src/generation/warpers.js';
 import { Engine } from '../../src/runtime/engine.js';
 import { normals, random } from '../kernels/harness.js';
 import { PROCESSED_SCORE_ERROR } from '../tolerance.js';
@@ -83,6 +83,39 @@ test('of equal scores that a threshold parts, the higher ids are kept by top_p, 
   };
   assert.equal(run({ top_p: 0.5 }), [false, false, true, true, false]);
   assert.equal(run({ top_k: 1 }), [false, true, true, true, false]);
+});
+
+test('top_p and min_p filter as a plain sort over everything does, whatever is left out of the sorting', () => {
+  for (let round = 0; round < 60; round++) {
+    const n = 2 + 7 * round;
+    const scores = normals(n, round + 50, 0.2 + (round % 7));
+    for (let i = 3; i < n; i += 4) scores[i] = scores[i - 3];
+    const probabilities = math.softmax(scores);
+    const order = Array.from(scores.keys()).sort((a, b) => scores[a] - scores[b] || a - b);
+    for (const keep of [1, 2]) {
+      for (const p of [0, 0.02, 0.4, 0.9, 0.999]) {
+        const want = scores.slice();
+        let sum = 0;
+        for (const id of order.slice(0, n - keep)) {
+          sum += probabilities[id];
+          // A sum this close to the threshold would hang on its rounding.
+          assert.ok(Math.abs(sum - (1 - p)) > 1e-12, `another seed for ${n} ids`);
+          if (sum <= 1 - p) want[id] = Number.NEGATIVE_INFINITY;
+        }
+        const got = scores.slice();
+        topP(p, keep, math)([], got, 0);
+        assert.equal(got, want, `top_p ${p}, ${n} ids, keep ${keep}`);
+        const least = p * probabilities[order[n - 1]];
+        const kept = new Set(order.slice(n - keep));
+        const floor = scores.map((score, id) =>
+          probabilities[id] < least && !kept.has(id) ? Number.NEGATIVE_INFINITY : score,
+        );
+        const low = scores.slice();
+        minP(p, keep, math)([], low, 0);
+        assert.equal(low, floor, `min_p ${p}, ${n} ids, keep ${keep}`);
+      }
+    }
+  }
 });
 
 test('temperature, top_k and top_p together keep a share of at least top_p of what top_k leaves', () => {

@@ -90,12 +90,17 @@ test('cropping into a shared page gives the row a page of its own', async () => 
   await run(cache, [prompt]);
   cache.select([0, 0]);
   cache.crop(100);
-  const made = [ids(40, 5), ids(40, 6)];
-  const together = await run(cache, made);
-  const size = 40 * vocabulary;
-  for (const row of [0, 1]) {
-    const want = await alone([...prompt.slice(0, 100), ...made[row]], 40);
-    assert.equal(together.slice(row * size, (row + 1) * size), want, `row ${row}`);
+  const rows = [prompt.slice(0, 100), prompt.slice(0, 100)];
+  // The second call reads what the first one wrote.
+  for (const seed of [5, 7]) {
+    const made = [ids(20, seed), ids(20, seed + 1)];
+    const together = await run(cache, made);
+    const size = 20 * vocabulary;
+    for (const [row, before] of rows.entries()) {
+      before.push(...made[row]);
+      const want = await alone(before, 20);
+      assert.equal(together.slice(row * size, (row + 1) * size), want, `row ${row}`);
+    }
   }
   cache.dispose();
   assert.is(held(), used);
