@@ -92,7 +92,8 @@ async function fetchBytes(url: string, options: LoadOptions): Promise<Uint8Array
   try {
     for await (const piece of readPieces(response)) {
       size += piece.length;
-      if (size > max_bytes) throw refused(url, options, `at most ${max_bytes} bytes`, `more than ${size - 1}`);
+      if (size > max_bytes)
+        throw refused(url, options, `at most ${max_bytes} bytes`, `more than ${size - 1}`);
       pieces.push(piece);
     }
   } catch (cause) {

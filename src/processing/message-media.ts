@@ -1,6 +1,7 @@
 /** The pictures and videos that a conversation's messages carry, and pictures and videos that are given by reference. */
 import { InputError } from '../errors.js';
 import { type ChatMessage, normalizeMessages } from './chat-template.js';
+import type { ArrayInput } from './fast/planes.js';
 import type { ImageInput } from './image-input.js';
 import { decodeBase64, load_image } from './load-image.js';
 import type { ImageSource } from './processor-options.js';
@@ -18,9 +19,12 @@ export interface MediaOptions {
   max_bytes?: number;
 }
 
+/** A picture in memory. */
+export type Picture = ImageInput | ArrayInput;
+
 export interface ConversationMedia {
   /** Per conversation, in order, those of all messages that have a source. */
-  images: ImageInput[][];
+  images: Picture[][];
   videos: VideoInput[][];
 }
 
@@ -31,7 +35,7 @@ export async function conversationMedia(
 ): Promise<ConversationMedia> {
   const media: ConversationMedia = { images: [], videos: [] };
   for (const [c, messages] of conversations.entries()) {
-    const images: ImageInput[] = [];
+    const images: Picture[] = [];
     const videos: VideoInput[] = [];
     for (const [m, message] of normalizeMessages(messages).entries()) {
       for (const [p, piece] of message.content.entries()) {
@@ -59,7 +63,7 @@ export async function loadPicture(
   source: ImageSource,
   options: MediaOptions,
   where: string,
-): Promise<ImageInput> {
+): Promise<Picture> {
   if (typeof source !== 'string' && !(source instanceof URL)) return source;
   const text = String(source);
   const { load_image: load } = options;
@@ -76,7 +80,7 @@ export async function loadVideo(
   const { load_image: load } = options;
   if (Array.isArray(source)) {
     if (load === undefined) return source;
-    const frames: ImageInput[] = [];
+    const frames: Picture[] = [];
     for (const [i, frame] of source.entries()) {
       frames.push(await loadPicture(frame as ImageSource, options, `${where}[${i}]`));
     }

@@ -45,13 +45,14 @@ export function mergeMedia(
   }
   const data = new Float32Array(texts.length * most * pixels);
   const masks = sources.pictures.pixel_attention_mask && sources.videos.pixel_attention_mask;
-  const mask = masks && new Uint8Array(texts.length * most * height * width);
+  const edges = masks?.dims.slice(2) ?? [0, 0];
+  const plane = edges[0] * edges[1];
+  const mask = masks && new Uint8Array(texts.length * most * plane);
   for (const [row, runs] of rows.entries()) {
     let to = row * most;
     for (const { from, start, count } of runs) {
       const source = sources[from];
       data.set(source.pixel_values.data.subarray(start * pixels, (start + count) * pixels), to * pixels);
-      const plane = height * width;
       mask?.set(
         source.pixel_attention_mask!.data.subarray(start * plane, (start + count) * plane),
         to * plane,
@@ -61,7 +62,7 @@ export function mergeMedia(
   }
   return {
     pixel_values: { data, dims: [texts.length, most, channels, height, width] },
-    pixel_attention_mask: mask && { data: mask, dims: [texts.length, most, height, width] },
+    pixel_attention_mask: mask && { data: mask, dims: [texts.length, most, edges[0], edges[1]] },
   };
 }
 

@@ -1,5 +1,6 @@
 /** The options of a processor's call, sorted by what takes them (`ProcessorMixin._merge_kwargs`). */
 import { InputError } from '../errors.js';
+import type { ArrayInput } from './fast/planes.js';
 import type { ImageInput } from './image-input.js';
 import type { PreprocessOptions } from './image-processor.js';
 import type { MediaOptions } from './message-media.js';
@@ -7,23 +8,22 @@ import type { PaddingOptions, TextSequence } from './text-batch.js';
 import type { VideosInput } from './video/open.js';
 import type { VideoPreprocessOptions } from './video/video-processor.js';
 
-/** A picture, or where one is: path, URL, data URL or base64. */
-export type ImageSource = ImageInput | string | URL;
-/** One picture, the pictures of one text, or those of each text of a batch. */
+/** A picture: a file, pixels, an array with dims [C, H, W], [H, W, C] or [H, W], or where one is: path, URL, base64. */
+export type ImageSource = ImageInput | ArrayInput | string | URL;
+/** One picture, the pictures of one text, or those of each text of a batch. An array of four dims is a list of pictures. */
 export type ImageSources = ImageSource | ImageSource[] | ImageSource[][];
 
 /** Options for pictures; those that only the fast image processor knows are refused by the other. */
 export interface ImageOptions extends PreprocessOptions {
   /** `false` leaves `rows` and `cols` out of the result. Prompts have their rows and columns either way. */
   return_row_col_info?: boolean;
-  /** Only `channels_first`. */
-  data_format?: 'channels_first';
+  /** Order of the result's dims; the fast image processor has channels first only. */
+  data_format?: 'channels_first' | 'channels_last' | null;
   do_center_crop?: boolean;
   crop_size?: number | { height: number; width: number };
   default_to_square?: boolean;
   device?: 'cpu';
   disable_grouping?: boolean;
-  do_upscale?: boolean;
 }
 
 export interface CommonOptions {
@@ -68,10 +68,12 @@ const words = (text: string) => new Set(text.trim().split(/\s+/));
 const NAMES = {
   text: words(`add_special_tokens padding padding_side truncation max_length stride is_split_into_words
     pad_to_multiple_of return_attention_mask return_token_type_ids return_special_tokens_mask return_length verbose`),
-  images: words(`do_convert_rgb do_resize size resample do_image_splitting max_image_size do_rescale rescale_factor
+  images:
+    words(`do_convert_rgb do_resize size resample do_image_splitting max_image_size do_rescale rescale_factor
     do_normalize image_mean image_std do_pad return_row_col_info data_format input_data_format do_center_crop crop_size
     default_to_square device disable_grouping do_upscale maxPixels decoder alpha`),
-  videos: words(`do_convert_rgb do_resize size resample max_image_size do_rescale rescale_factor do_normalize image_mean
+  videos:
+    words(`do_convert_rgb do_resize size resample max_image_size do_rescale rescale_factor do_normalize image_mean
     image_std do_pad data_format input_data_format do_center_crop crop_size default_to_square size_divisor device
     do_upscale video_metadata do_sample_frames num_frames fps skip_secs return_metadata maxPixels decoder
     video_decoder maxVideoBytes`),
@@ -146,7 +148,9 @@ function refuse(name: string, where: string, value: unknown): void {
   throw new InputError({
     what: /audio|sampling_rate/.test(name) ? 'audio is not supported' : `unsupported option ${name}`,
     where: where === 'options' ? name : `${where}.${name}`,
-    expected: known ? REFUSED[name] : 'an option of the processor, the tokenizer or the image or video processor',
+    expected: known
+      ? REFUSED[name]
+      : 'an option of the processor, the tokenizer or the image or video processor',
     got: typeof value === 'object' ? Object.prototype.toString.call(value).slice(8, -1) : String(value),
   });
 }
@@ -155,7 +159,6 @@ const ONLY_FAST = ['do_center_crop', 'crop_size', 'default_to_square', 'device',
 
 /** @throws InputError for options that the slow image processor does not know, as its `preprocess` does */
 export function checkSlowImageOptions(options: ImageOptions): void {
-  const { data_format } = options;
   const odd = ONLY_FAST.find((name) => (options as Record<string, unknown>)[name] !== undefined);
   if (odd !== undefined) {
     const expected = 'SmolVLMImageProcessorFast (use_fast: true)';
@@ -165,9 +168,5 @@ export function checkSlowImageOptions(options: ImageOptions): void {
       expected,
       got: 'SmolVLMImageProcessor',
     });
-  }
-  if (data_format !== undefined && data_format !== 'channels_first') {
-    const got = String(data_format);
-    throw new InputError({ what: 'invalid option', where: 'data_format', expected: 'channels_first', got });
   }
 }

@@ -1,15 +1,17 @@
 /** `SmolVLMProcessor.__call__`: its checks, the pictures and videos, and the prompts that stand for them. */
 import { InputError } from '../errors.js';
+import { isArrayInput } from './fast/planes.js';
 import { type ImageInput, nestImages } from './image-input.js';
 import type { ImageFeatures } from './image-processor.js';
 import { type FastPreprocessOptions, SmolVLMImageProcessorFast } from './image-processor-fast.js';
 import { countImageTokens, imagePromptString } from './image-prompt.js';
-import { loadPicture, loadVideo, type MediaOptions } from './message-media.js';
+import { loadPicture, loadVideo, type MediaOptions, type Picture } from './message-media.js';
 import type { SmolVLMProcessor } from './processor.js';
 import { mergeMedia } from './processor-mixed.js';
 import {
   checkSlowImageOptions,
   type ImageOptions,
+  type ImageSource,
   type ImageSources,
   type ProcessOptions,
   type SortedOptions,
@@ -31,7 +33,7 @@ export type MediaOutputs = Partial<
 };
 
 export interface Pictures {
-  nested: ImageInput[][];
+  nested: Picture[][];
   features: ImageFeatures;
 }
 
@@ -50,7 +52,12 @@ export async function processInputs(
   }
   if (!isGiven(text) && !isGiven(images) && !isGiven(videos)) {
     const expected = 'text, images or videos';
-    throw new InputError({ what: 'nothing to process', where: 'text, images, videos', expected, got: 'none' });
+    throw new InputError({
+      what: 'nothing to process',
+      where: 'text, images, videos',
+      expected,
+      got: 'none',
+    });
   }
   if (!isGiven(text) && isGiven(images) && isGiven(videos)) {
     throw new InputError({
@@ -114,9 +121,9 @@ function textList(text: NonNullable<ProcessOptions['text']>, split: boolean): Te
   return [...list];
 }
 
-async function loadPictures(images: ImageSources, options: MediaOptions): Promise<ImageInput[][]> {
-  const nested = nestImages(images as ImageInput) as ImageInput[][];
-  const loaded: ImageInput[][] = [];
+async function loadPictures(images: ImageSources, options: MediaOptions): Promise<Picture[][]> {
+  const nested = nestImages(splitArrays(images) as ImageInput) as ImageSource[][];
+  const loaded: Picture[][] = [];
   for (const [s, list] of nested.entries()) {
     loaded.push([]);
     for (const [i, image] of list.entries()) {
@@ -124,6 +131,19 @@ async function loadPictures(images: ImageSources, options: MediaOptions): Promis
     }
   }
   return loaded;
+}
+
+/** Arrays of four dims as lists of pictures, as `make_nested_list_of_images` takes them. */
+function splitArrays(images: ImageSources): unknown {
+  if (isArrayInput(images) && images.dims.length === 4) {
+    const [count, ...dims] = images.dims;
+    const size = dims.reduce((product, dim) => product * dim, 1);
+    const picture = (i: number) => ({ data: images.data.subarray(i * size, (i + 1) * size), dims });
+    return Array.from({ length: count }, (_, i) => picture(i));
+  }
+  const whole = (item: unknown) => isArrayInput(item) && item.dims.length === 4;
+  if (!Array.isArray(images) || !images.some(whole)) return images;
+  return (images as ImageSources[]).map((item) => splitArrays(item));
 }
 
 async function loadVideos(videos: VideosInput, options: MediaOptions): Promise<VideoInput[][]> {
@@ -165,7 +185,7 @@ function checkCounts(
 
 async function imageFeatures(
   { image_processor }: SmolVLMProcessor,
-  pictures: ImageInput[][],
+  pictures: Picture[][],
   { images, media }: SortedOptions,
 ): Promise<ImageFeatures> {
   media.signal?.throwIfAborted();
@@ -235,7 +255,9 @@ function expand(
     const replace = (part: string) => {
       if (!videos) return images(part);
       const between = part.split(processor.video_token).map(images);
-      return between.reduce((sum, next) => sum + videoPrompt(videos.features.video_metadata[film++], processor) + next);
+      return between.reduce(
+        (sum, next) => sum + videoPrompt(videos.features.video_metadata[film++], processor) + next,
+      );
     };
     return typeof text === 'string' ? replace(text) : text.map(replace);
   });

@@ -64,11 +64,13 @@ export async function writeFiles(target: ProcessorTarget, files: Record<string, 
   for (const [name, text] of Object.entries(files)) await writeFile(`${base}/${name}`, text);
 }
 
-/** Own values of an object; functions and undefined have no place in JSON. */
+/** Own values of an object that JSON knows; `do_upscale`, which the reference does not know, only where it is off. */
 function fields(processor: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(processor).filter(([, value]) => value !== undefined && typeof value !== 'function'),
+  const kept = Object.entries(processor).filter(
+    ([name, value]) =>
+      value !== undefined && typeof value !== 'function' && !(name === 'do_upscale' && value === true),
   );
+  return Object.fromEntries(kept);
 }
 
 /** As Python's json.dumps(sort_keys=True, indent=2) lays it out. */
@@ -95,7 +97,8 @@ function specialTokens(tokenizer: SmolVLMTokenizer): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(tokenizer.special_tokens_map).map(([name, value]) => [
       name,
-      Array.isArray(value) ? value.map(full) : full(value),
+      // As the reference: lists as plain strings.
+      Array.isArray(value) ? value : full(value),
     ]),
   );
 }

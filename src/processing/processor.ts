@@ -141,9 +141,7 @@ export class SmolVLMProcessor extends Callable {
    * stand for pictures and videos in turn; a row may have none, some, or both kinds. Throws InputError for options and
    * inputs that do not fit, each by name, and where the numbers of `<image>` and of pictures differ.
    */
-  process(
-    inputs: ProcessOptions & { text: NonNullable<ProcessOptions['text']> },
-  ): Promise<ProcessedInputs>;
+  process(inputs: ProcessOptions & { text: NonNullable<ProcessOptions['text']> }): Promise<ProcessedInputs>;
   process(inputs: ProcessOptions): Promise<Partial<TextInputs> & MediaOutputs>;
   process(inputs: ProcessOptions): Promise<Partial<TextInputs> & MediaOutputs> {
     return processInputs(this, inputs);
@@ -204,7 +202,9 @@ export class SmolVLMProcessor extends Callable {
 }
 
 function given(inputs: Record<string, unknown>): object {
-  return Object.fromEntries(Object.entries(inputs).filter(([, value]) => value !== undefined && value !== null));
+  return Object.fromEntries(
+    Object.entries(inputs).filter(([, value]) => value !== undefined && value !== null),
+  );
 }
 
 /** A token that the tokenizer names as an attribute, on its own or among `extra_special_tokens`. */

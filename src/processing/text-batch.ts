@@ -143,7 +143,11 @@ function encodeRow(
   return { ids: [...before, ...ids, ...after], special: (place) => place < before.length || place >= end };
 }
 
-function paddedLength(rows: readonly Row[], { pad_to_multiple_of }: PaddingOptions, strategy: Strategy): number {
+function paddedLength(
+  rows: readonly Row[],
+  { pad_to_multiple_of }: PaddingOptions,
+  strategy: Strategy,
+): number {
   const lengths = rows.map(({ ids }) => ids.length);
   const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
   const ragged = lengths.some((length) => length !== longest);

@@ -146,10 +146,7 @@ export class SmolVLMTokenizer {
   }
 
   /** Each sequence's text: rows of ids, or a tensor [batch, sequence]. Of a single sequence every id is decoded alone. */
-  batch_decode(
-    sequences: TokenSequences,
-    options: DecodeTextOptions = {},
-  ): string[] {
+  batch_decode(sequences: TokenSequences, options: DecodeTextOptions = {}): string[] {
     return rowsOf(sequences).map((row) => this.decode(row, options));
   }
 

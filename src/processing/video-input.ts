@@ -18,7 +18,8 @@ export function nestVideos(videos: VideosInput): VideoInput[][] {
   throw new InputError({
     what: 'no videos',
     where: 'videos',
-    expected: 'a video, a list of videos, or a list of lists; a video is a file, an array [T, …] or a list of frames',
+    expected:
+      'a video, a list of videos, or a list of lists; a video is a file, an array [T, …] or a list of frames',
     got: Array.isArray(videos) ? `a list of ${videos.length}` : typeof videos,
   });
 }
