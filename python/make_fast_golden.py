@@ -192,6 +192,49 @@ def processor_cases() -> list:
     return cases
 
 
+# ---- arrays given to the slow one ------------------------------------------------------------------------------------
+
+
+def slow_array_cases() -> list:
+    """The PIL processor on arrays: dims and dtypes, and the order of the result."""
+
+    def array(form: str, picture: list):
+        hwc = formula(*picture)
+        chw = hwc.transpose(2, 0, 1)
+        forms = {
+            "hwc": hwc,
+            "chw": chw,
+            "hw": hwc[:, :, 0],
+            "float": (chw / np.float32(255)).astype(np.float32),
+            "levels": chw.astype(np.float32),
+            "halves": chw.astype(np.float32) + np.float32(0.5),
+            "uint16": chw.astype(np.uint16),
+            "uint16_large": chw.astype(np.uint16) * 257,
+            "double": (hwc / 255.0 * 0.999),
+        }
+        return np.ascontiguousarray(forms[form])
+
+    cases = []
+    for form in ("hwc", "chw", "hw", "float", "levels", "halves", "uint16", "uint16_large", "double"):
+        for channels in (3, 1, 4):
+            if form == "hw" and channels != 1:
+                continue
+            for more in ({}, {"data_format": "channels_last"}, {"data_format": None}, {"do_image_splitting": False}):
+                picture = ["noise", 50, 71, channels]
+                out = {"picture": picture, "form": form, "options": {**SMALL, **more}}
+                image = array(form, picture)
+                try:
+                    images = [[Image.fromarray(image)]] if form == "hw" else [[image]]
+                    call = {k: v for k, v in more.items() if k == "data_format"}
+                    init = {**SMALL, **{k: v for k, v in more.items() if k not in call}}
+                    values = SmolVLMImageProcessor(**init)(images, return_tensors="np", **call)["pixel_values"]
+                    out |= {"dims": list(values.shape), "pixel_values": sha(values.astype(np.float32))}
+                except ValueError as error:
+                    out["error"] = str(error).splitlines()[0]
+                cases.append(out)
+    return cases
+
+
 # ---- against the slow one -------------------------------------------------------------------------------------------
 
 
@@ -215,4 +258,5 @@ if __name__ == "__main__":
     out.mkdir(parents=True, exist_ok=True)
     save(out / "resize.json", resize_cases())
     save(out / "processor.json", processor_cases())
+    save(out / "slow_arrays.json", slow_array_cases())
     save(out / "slow_and_fast.json", difference_cases())

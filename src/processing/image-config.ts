@@ -18,6 +18,8 @@ export interface ImageProcessorOptions {
   image_mean: number | number[];
   image_std: number | number[];
   do_pad: boolean;
+  /** `false`: a picture smaller than `size` is not enlarged before it is cut (the reference enlarges). */
+  do_upscale: boolean;
 }
 
 /** What configs may say: `max_image_size` as a number too, as the reference's model page has it. */
@@ -41,6 +43,7 @@ const DEFAULTS: ImageProcessorOptions = {
   image_mean: [0.5, 0.5, 0.5],
   image_std: [0.5, 0.5, 0.5],
   do_pad: true,
+  do_upscale: true,
 };
 
 const TYPES = ['SmolVLMImageProcessor', 'Idefics3ImageProcessor'];

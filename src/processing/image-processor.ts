@@ -2,13 +2,16 @@
 import { ImageError, InputError, MemoryError } from '../errors.js';
 import { convertToRgb, premultiply, unpremultiply } from './alpha.js';
 import type { DecodeOptions } from './decode.js';
+import { targetSize } from './fast/options.js';
+import { type ArrayInput, type ChannelFormat, channelsLastTensor, isArrayInput } from './fast/planes.js';
+import { inferPixelFormat, pixelsOfArray } from './image-array.js';
 import {
   type ImageProcessorConfig,
   type ImageProcessorOptions,
   imageProcessorOptions,
 } from './image-config.js';
-import { type ImagesInput, loadPixels, nestImages } from './image-input.js';
-import { resizedSize, type Size, tiledSize, tileGrid } from './image-size.js';
+import { type ImageInput, type ImagesInput, loadPixels, nestImages } from './image-input.js';
+import { type Size, tiledSize, tileGrid } from './image-size.js';
 import { type Pixels, resample, resamplingName } from './resample.js';
 
 export interface ImageFeatures {
@@ -26,10 +29,22 @@ export interface ImageFeatures {
 export interface PreprocessOptions extends ImageProcessorConfig, DecodeOptions {
   /**
    * Left out, it is inferred from the first picture as the reference does, which takes any picture 1, 3 or 4 pixels high
-   * for channels first. Pass `channels_last` to have such pictures read as what they are.
+   * for channels first. Pass `channels_last` to have such pictures read as what they are; `none` is for arrays [H, W].
    */
-  input_data_format?: 'channels_first' | 'channels_last';
+  input_data_format?: ChannelFormat;
 }
+
+export interface OutputOptions {
+  /** Order of the result: channels first by default; null for that of the pictures passed in. */
+  data_format?: 'channels_first' | 'channels_last' | null;
+}
+
+/** Pictures as files, pixels, or arrays with dims [C, H, W], [H, W, C] or [H, W]. */
+export type PicturesInput =
+  | ImagesInput
+  | ArrayInput
+  | (ImageInput | ArrayInput)[]
+  | (ImageInput | ArrayInput)[][];
 
 /** Output tensors larger than this are refused. */
 const MAX_OUTPUT_BYTES = 2 ** 32;
@@ -59,6 +74,7 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
   image_mean!: number | number[];
   image_std!: number | number[];
   do_pad!: boolean;
+  do_upscale!: boolean;
 
   /** `config` is the content of preprocessor_config.json or some of its fields. Throws ConfigError. */
   constructor(config: ImageProcessorConfig = {}) {
@@ -69,17 +85,23 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
    * Pictures to tensors; options given here override the processor's. Throws InputError for things that are no pictures,
    * ImageError for files that cannot be decoded, MemoryError for results beyond 4 GiB.
    */
-  async preprocess(images: ImagesInput, overrides: PreprocessOptions = {}): Promise<ImageFeatures> {
+  async preprocess(
+    images: PicturesInput,
+    overrides: PreprocessOptions & OutputOptions = {},
+  ): Promise<ImageFeatures> {
     const options = imageProcessorOptions(overrides, this);
-    const nested = nestImages(images);
+    const nested: (ImageInput | ArrayInput)[][] = nestImages(images as ImagesInput);
     const decoders: (string | undefined)[][] = nested.map(() => []);
     const prepared: Prepared[][] = nested.map(() => []);
-    let format = overrides.input_data_format;
+    const stated = overrides.input_data_format;
+    let format = stated === 'none' ? ('channels_last' as const) : stated;
     for (const [sample, list] of nested.entries()) {
       for (const [index, image] of list.entries()) {
         const where = `images[${sample}][${index}]`;
-        const { pixels, decoder } = await loadPixels(image, where, overrides);
-        format ??= inferFormat(pixels);
+        const { pixels, decoder } = isArrayInput(image)
+          ? { pixels: pixelsOfArray(image, stated, where), decoder: undefined }
+          : await loadPixels(image, where, overrides);
+        format ??= inferPixelFormat(pixels, where);
         decoders[sample].push(decoder);
         prepared[sample].push(prepare(asFormat(pixels, format, where), options, where));
       }
@@ -92,7 +114,11 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
         got: 'empty samples',
       });
     }
-    return { ...assemble(prepared, options), decoders };
+    const features = { ...assemble(prepared, options), decoders };
+    if ((overrides.data_format === null ? format : overrides.data_format) !== 'channels_last')
+      return features;
+    const { data, dims } = features.pixel_values;
+    return { ...features, pixel_values: channelsLastTensor(data, dims) };
   }
 
   /**
@@ -106,24 +132,24 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
   ): [number, number, number] {
     const options = imageProcessorOptions(overrides, this);
     if (!options.do_image_splitting) return [1, 1, 1];
-    const resized =
-      'longest_edge' in options.size
-        ? resizedSize({ height, width }, options.size.longest_edge)
-        : options.size;
+    const resized = targetSize({ height, width }, options);
     const tile = options.max_image_size.longest_edge;
     const { rows, cols } = tileGrid(tiledSize(resized, tile), tile);
     return rows === 0 ? [1, 1, 1] : [rows * cols + 1, rows, cols];
   }
 }
 
-/** `infer_channel_dimension_format` on (height, width, channels). */
-function inferFormat({ height }: Pixels): 'channels_first' | 'channels_last' {
-  return [1, 3, 4].includes(height) ? 'channels_first' : 'channels_last';
-}
-
 /** Reads the buffer [h][w][c] as [c'][h'][w'] if the format says so, and brings it to channels last. */
 function asFormat(pixels: Pixels, format: 'channels_first' | 'channels_last', where: string): Working {
-  if (format === 'channels_last') return { ...pixels, channelsFirst: false };
+  if (format === 'channels_last') {
+    if ([1, 3, 4].includes(pixels.channels)) return { ...pixels, channelsFirst: false };
+    throw new ImageError({
+      what: 'picture does not have the channel order that was given or that the first one has',
+      where,
+      expected: '1, 3 or 4 channels in the last dim',
+      got: `${pixels.height}×${pixels.width}×${pixels.channels}`,
+    });
+  }
   const { data, height: channels, width: height, channels: width } = pixels;
   if (![1, 3, 4].includes(channels)) {
     throw new ImageError({
@@ -142,10 +168,9 @@ function asFormat(pixels: Pixels, format: 'channels_first' | 'channels_last', wh
 
 /** Everything up to the cutting: resize, and the second resize to whole tiles. */
 function prepare(image: Working, options: ImageProcessorOptions, where: string): Prepared {
-  const { size } = options;
   const tile = options.max_image_size.longest_edge;
   const resize = (input: Working, to: Size) => resizePicture(input, to, options.resample, where);
-  const wanted = 'longest_edge' in size ? resizedSize(image, size.longest_edge) : size;
+  const wanted = targetSize(image, options);
   const resized = options.do_resize ? wanted : { height: image.height, width: image.width };
   const target = options.do_image_splitting ? tiledSize(resized, tile) : { height: tile, width: tile };
   // As float32 RGB: counted before any pixel is made, for both sizes.

@@ -6,7 +6,7 @@ import { SmolVLMError } from '../../src/errors.js';
 import { centerCrop } from '../../src/processing/fast/crop.js';
 import { type ArrayInput, type Planes, planesOfInterleaved } from '../../src/processing/fast/planes.js';
 import { resizePlanes } from '../../src/processing/fast/resize.js';
-import { SmolVLMImageProcessor } from '../../src/processing/image-processor.js';
+import { type OutputOptions, SmolVLMImageProcessor } from '../../src/processing/image-processor.js';
 import {
   type FastImageInput,
   type FastPreprocessOptions,
@@ -226,6 +226,96 @@ test('get_number_of_image_patches agrees with what preprocess makes', async () =
     );
     const expected = [pixel_values.dims[1], rows![0][0], cols![0][0]];
     assert.equal(processor.get_number_of_image_patches(height, width), expected);
+  }
+});
+
+// ---- arrays given to the slow one ------------------------------------------------------------------------------------
+
+interface SlowCase {
+  picture: PictureName;
+  form: 'hwc' | 'chw' | 'hw' | 'float' | 'levels' | 'halves' | 'uint16' | 'uint16_large' | 'double';
+  options: FastPreprocessOptions & OutputOptions;
+  dims?: number[];
+  pixel_values?: string;
+  error?: string;
+}
+
+function slowArray({ picture, form }: SlowCase): ArrayInput {
+  const { data, width, height, channels } = formula(picture);
+  const hwc = { data, dims: [height, width, channels] };
+  const chw = { data: planes(picture).data, dims: [channels, height, width] };
+  switch (form) {
+    case 'hwc':
+      return hwc;
+    case 'chw':
+      return chw;
+    case 'hw':
+      return { data, dims: [height, width] };
+    case 'float':
+      return { ...chw, data: Float32Array.from(chw.data, (v) => v / 255) };
+    case 'levels':
+      return { ...chw, data: Float32Array.from(chw.data) };
+    case 'halves':
+      return { ...chw, data: Float32Array.from(chw.data, (v) => v + 0.5) };
+    case 'uint16':
+      return { ...chw, data: Uint16Array.from(chw.data) };
+    case 'uint16_large':
+      return { ...chw, data: Uint16Array.from(chw.data, (v) => v * 257) };
+    case 'double':
+      return { ...hwc, data: Float64Array.from(data, (v) => (v / 255) * 0.999) };
+  }
+}
+
+const slowCases = golden<SlowCase>('slow_arrays.json');
+test(`slow processor on arrays: dims, dtypes and data_format as in the reference, bit for bit, ${slowCases.length} cases`, async () => {
+  let [answers, refusals] = [0, 0];
+  for (const item of slowCases) {
+    const { data_format, ...config } = item.options;
+    const name = JSON.stringify([item.form, item.picture, data_format]);
+    const work = new SmolVLMImageProcessor(config as object).preprocess(slowArray(item), { data_format });
+    if (item.error === undefined) {
+      const { pixel_values } = await work;
+      assert.equal(pixel_values.dims, item.dims, name);
+      assert.is(sha256(pixel_values.data), item.pixel_values, name);
+      answers++;
+      continue;
+    }
+    const error = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    assert.instance(error, SmolVLMError, name);
+    assert.match(
+      (error as Error).message,
+      /values that cannot become 8-bit levels \(images\[0\]\[0\]\).*got \d/,
+    );
+    refusals++;
+  }
+  assert.equal([answers, refusals], [76, 24]);
+});
+
+test('slow processor: dims, input_data_format none and do_upscale', async () => {
+  const slow = new SmolVLMImageProcessor(SMALL);
+  const { data } = formula(['wave', 30, 40, 1]);
+  const grey = await slow.preprocess({ data, dims: [30, 40] }, { input_data_format: 'none' });
+  const pixels = await slow.preprocess({ data, width: 40, height: 30, channels: 1 });
+  assert.is(sha256(grey.pixel_values.data), sha256(pixels.pixel_values.data));
+  const small = await slow.preprocess({ data, dims: [30, 40] }, { do_upscale: false });
+  assert.equal([pixels.rows, small.rows], [[[3]], [[0]]]);
+  for (const [array, part] of [
+    [{ data, dims: [30, 10, 4, 1] }, /not the dims of a picture.*got \[30, 10, 4, 1\]/],
+    [{ data, dims: [30, 20, 2] }, /channel dimension cannot be inferred.*got 30 and 2/],
+    [
+      { data: Float32Array.from(data, (v) => v - 1), dims: [30, 40] },
+      /whole numbers from 0 to 255, got -1 to \d+/,
+    ],
+  ] as const) {
+    const error = await slow.preprocess(array as ArrayInput).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    assert.instance(error, SmolVLMError);
+    assert.match((error as Error).message, part);
   }
 });
 

@@ -115,7 +115,10 @@ function isEdge(value: unknown): boolean {
  * Where `do_resize` takes a picture: the longest edge wins if there is one, as in the reference's `resize`, which refuses
  * a shortest edge on its own; here that means what `default_to_square: false` promises.
  */
-export function targetSize(image: Size, { size, do_upscale }: SharedOptions): Size {
+export function targetSize(
+  image: Size,
+  { size, do_upscale }: Pick<SharedOptions, 'size' | 'do_upscale'>,
+): Size {
   if ('longest_edge' in size) {
     const longest = Math.max(image.height, image.width);
     if (!do_upscale && longest <= size.longest_edge) return { height: image.height, width: image.width };

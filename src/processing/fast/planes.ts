@@ -55,7 +55,7 @@ export function checkArray({ data, dims }: ArrayInput, where: string): PlaneData
       got: `${data.length} values`,
     });
   }
-  if (data instanceof Float64Array) return Float32Array.from(data);
+  if (data instanceof Float64Array) return new Float32Array(data);
   if (data instanceof Uint8ClampedArray) return new Uint8Array(data.buffer, data.byteOffset, data.length);
   return data;
 }
@@ -126,4 +126,19 @@ export function takeChannels(planes: Planes, channels: number): Planes {
   const data = likeData(planes.data, channels * plane);
   for (let c = 0; c < channels; c++) data.set(planes.data.subarray(0, plane), c * plane);
   return { ...planes, channels, data };
+}
+
+/** [a, b, C, H, W] as [a, b, H, W, C]. */
+export function channelsLastTensor(
+  data: Float32Array,
+  [a, b, channels, height, width]: readonly [number, number, number, number, number],
+): { data: Float32Array; dims: [number, number, number, number, number] } {
+  const out = new Float32Array(data.length);
+  const plane = height * width;
+  for (let image = 0; image < data.length; image += channels * plane) {
+    for (let c = 0; c < channels; c++) {
+      for (let i = 0; i < plane; i++) out[image + i * channels + c] = data[image + c * plane + i];
+    }
+  }
+  return { data: out, dims: [a, b, height, width, channels] };
 }

@@ -80,7 +80,7 @@ function clip(value: number): number {
 
 function floatResize(image: Planes, height: number, width: number, filter: AntialiasFilter): Planes {
   const { data, channels } = image;
-  let values = data instanceof Float32Array ? data : Float32Array.from(data);
+  let values = data instanceof Float32Array ? data : new Float32Array(data);
   if (width !== image.width) {
     values = floatAcross(values, image.width, floatWindows(image.width, width, filter));
   }
@@ -88,13 +88,12 @@ function floatResize(image: Planes, height: number, width: number, filter: Antia
     const windows = floatWindows(image.height, height, filter);
     values = floatDown(values, channels, image.height, width, windows);
   }
-  const out = { channels, height, width };
-  if (data instanceof Uint8Array) return { ...out, data: Uint8Array.from(values, roundToLevel) };
+  if (data instanceof Float32Array) return { data: values, channels, height, width };
+  const levels = likeData(data, values.length);
   // torch has no rounding for 16-bit levels: they are cut off. What bicubic overshoots wraps there, and is clipped here.
-  if (data instanceof Uint16Array) {
-    return { ...out, data: Uint16Array.from(values, (v) => Math.min(Math.max(v, 0), 65535)) };
-  }
-  return { ...out, data: values };
+  if (data instanceof Uint8Array) for (let i = 0; i < levels.length; i++) levels[i] = roundToLevel(values[i]);
+  else for (let i = 0; i < levels.length; i++) levels[i] = Math.min(Math.max(values[i], 0), 65535);
+  return { data: levels, channels, height, width };
 }
 
 /** Clipped to 0…255, halves to the even neighbour. */

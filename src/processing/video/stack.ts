@@ -1,5 +1,6 @@
 /** Videos of any length and size as one tensor, and the mask that says what is padding. */
 import { InputError, MemoryError } from '../../errors.js';
+import { channelsLastTensor } from '../fast/planes.js';
 import type { VideoMetadata } from './metadata.js';
 import type { VideoProcessorOptions } from './options.js';
 
@@ -76,18 +77,7 @@ export function stackVideos(videos: DecodedVideo[], options: VideoProcessorOptio
   }
   const dims: Dims5 = [videos.length, frames, channels, height, width];
   return {
-    pixel_values: options.data_format === 'channels_last' ? channelsLast(data, dims) : { data, dims },
+    pixel_values: options.data_format === 'channels_last' ? channelsLastTensor(data, dims) : { data, dims },
     pixel_attention_mask: mask && { data: mask, dims: [videos.length, frames, height, width] },
   };
-}
-
-function channelsLast(data: Float32Array, [videos, frames, channels, height, width]: Dims5) {
-  const out = new Float32Array(data.length);
-  const plane = height * width;
-  for (let image = 0; image < videos * frames * channels * plane; image += channels * plane) {
-    for (let c = 0; c < channels; c++) {
-      for (let i = 0; i < plane; i++) out[image + i * channels + c] = data[image + c * plane + i];
-    }
-  }
-  return { data: out, dims: [videos, frames, height, width, channels] as Dims5 };
 }
