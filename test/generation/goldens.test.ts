@@ -58,6 +58,15 @@ for (const run of runs) {
   });
 }
 
+for (const checkpoint of ['selu-embeds-with-ids', 'silu-image-states', 'scale3-gelu_new-f16-shards']) {
+  test(`${checkpoint}: greedy ids, for prompts of ids with embeddings, with image states, with float16 weights`, async () => {
+    const { model, inputs, greedy } = await tiny(checkpoint);
+    const max_length = greedy![0].length;
+    const output = await generate(model, defaultsOf(model), { ...inputs, max_length });
+    assert.equal(rowsOf(output as HostTensor<Int32Array>), greedy);
+  });
+}
+
 test('every tensor of scores in the golden was compared', () => {
   assert.is(compared, tensors.size);
   assert.ok(compared >= 8);

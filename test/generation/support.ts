@@ -37,6 +37,8 @@ export interface Tiny {
   model: Model;
   /** With the dtype that PyTorch ran in, which is not always the config's. */
   inputs: GenerateInputs & Pick<GenerateArguments, 'position_dtype'>;
+  /** The golden's own greedy continuation of the prompts, where it has one. */
+  greedy?: number[][];
 }
 
 const opened = new Map<string, Promise<Tiny>>();
@@ -52,7 +54,9 @@ async function open(name: string): Promise<Tiny> {
   const golden = await openGolden(await fileSource(`${ROOT}/${name}/golden.safetensors`));
   const { position_ids: _, ...inputs } = golden.inputs.forward;
   await golden.file.close();
-  return { model, inputs: { ...inputs, position_dtype: 'float32' } };
+  const { sequences } = golden;
+  const greedy = sequences && rowsOf({ dims: sequences.dims, data: Int32Array.from(sequences.data) });
+  return { model, inputs: { ...inputs, position_dtype: 'float32' }, greedy };
 }
 
 /** One row of a batch without its pads and without the pictures of the others. */
