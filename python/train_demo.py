@@ -7,19 +7,22 @@
     python train_demo.py fixtures --model FOLDER --out FOLDER          200 of them as files, with the model's answers
     python train_demo.py pictures --out FOLDER                         the three pictures of the examples
 
-The learning rate is constant after a warm-up and falls to zero over the last --decay steps, so a run can be made longer
-or shorter while it goes: stop it (a file named stop in RUN ends `train` at the next step, state saved; SIGTERM ends `look`), and start it again with other --steps. Every batch is a
-function of its step number. Held-out pictures have the seeds 0..499, validation during training 100000..100191,
-training 1000000000 and above. The checkpoint's README tells how the committed weights came about.
+The learning rate is constant after a warm-up and falls to zero over the last --decay steps, or over --ending minutes
+to the clock time --until. A file named stop in RUN ends `train` at the next step with its state saved, SIGTERM ends
+`look`; started again, a run goes on where it stopped, with other settings if wished. Every batch is a function of its
+step number. Held-out pictures have the seeds 0..499, validation during training 100000..100191, training 1000000000
+and above. The checkpoint's README tells how the committed weights came about.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,14 +38,27 @@ from demo.scenes import picture_file, tile_of_file
 from demo.vocabulary import VOCABULARY, build_tokenizer, write_processor_files
 
 PICTURES, QUESTIONS, WARM_UP, RAMP = 48, 6, 100, 500
-MUON_RATE, LOOK_RATE, ADAM_RATE, AVERAGING = 0.008, 0.01, 2e-3, 0.998
+VISION_RATE, TEXT_RATE, LOOK_RATE, ADAM_RATE, AVERAGING = 0.004, 0.016, 0.01, 2e-3, 0.998
 VALIDATION_SEEDS = range(100_000, 100_192)
 COLUMNS = ("step", "minutes", "rate", "loss", "dense", "ground", "patch_shape", "patch_colour", "token", "exact",
-           "validation_exact", "centre")
+           "validation_exact", "centre", "guidance")
 
 
-def rate_at(step: int, steps: int, decay: int) -> float:
-    return min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, (steps - step) / max(decay, 1)))
+@dataclass
+class Schedule:
+    """A constant rate after a warm-up, falling to zero over the last `decay` steps, or over `ending` minutes to a clock
+    time: on a shared machine it is the clock that ends a run."""
+
+    steps: int
+    decay: int
+    until: float | None = None  # seconds since the epoch
+    ending: float = 15.0
+
+    def rate(self, step: int) -> float:
+        left = (self.steps - step) / max(self.decay, 1)
+        if self.until is not None:
+            left = min(left, (self.until - time.time()) / 60 / self.ending)
+        return min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, left))
 
 
 def build(tokenizer_folder: Path) -> Trainee:
@@ -89,30 +105,32 @@ def validate(trainee: Trainee, averaged: dict, batches: list, kinds: list[list[s
     return sum(everything) / len(everything), " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in by_kind.items())
 
 
-def share_gradients(params: list[torch.nn.Parameter], world: int, stopping: bool) -> bool:
-    """Averages the gradients over the processes; gives back whether any of them was asked to stop."""
+def share(params: list[torch.nn.Parameter], world: int, rate: float, stopping: bool) -> tuple[float, bool]:
+    """Averages the gradients and the rate over the processes; stops all when one was asked to."""
     if world == 1:
-        return stopping
-    flat = torch.cat([p.grad.flatten() for p in params] + [torch.tensor([float(stopping)])])
+        return rate, stopping
+    flat = torch.cat([p.grad.flatten() for p in params] + [torch.tensor([rate, float(stopping)])])
     distributed.all_reduce(flat)
     start = 0
     for p in params:
         p.grad.copy_(flat[start : start + p.numel()].view_as(p)).div_(world)
         start += p.numel()
-    return bool(flat[-1] > 0)
+    return flat[-2].item() / world, flat[-1].item() > 0
 
 
-def train(rank: int, world: int, run: Path, steps: int, decay: int) -> None:
+def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
     """One of `world` processes with a thread each: on a busy machine they wait for one another once a step only."""
     torch.set_num_threads(1)
     if world > 1:
         distributed.init_process_group("gloo", init_method=f"file://{run.resolve()}/meeting", rank=rank, world_size=world)
-    trainee = build(run)
-    hidden, rest = [], []
+    trainee, steps = build(run), schedule.steps
+    hidden, rest, names = [], [], []
     for name, p in trainee.named_parameters():
         matrix = p.ndim == 2 and ("layers" in name or "connector" in name)
         (hidden if matrix else rest).append(p)
-    muon = Muon(hidden, lr=MUON_RATE)
+        names += [name] * matrix
+    towers = [[p for n, p in zip(names, hidden) if ("text_model" in n) == text] for text in (False, True)]
+    muon = Muon([{"params": ps, "full": rate} for ps, rate in zip(towers, (VISION_RATE, TEXT_RATE))])
     adam = torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     averaged = {k: v.clone() for k, v in trainee.state_dict().items()}
     first, minutes, state_file = 0, 0.0, run / "run.state.pt"
@@ -140,14 +158,13 @@ def train(rank: int, world: int, run: Path, steps: int, decay: int) -> None:
 
     for step in range(first, steps):
         batch = next(loader)
-        rate = rate_at(step, steps, decay)
-        for optimizer, full in ((muon, MUON_RATE), (adam, ADAM_RATE)):
-            for group in optimizer.param_groups:
-                group["lr"] = full * rate
         with torch.autocast("cpu", torch.bfloat16):
             language, probes, report = trainee(batch)
         (language + 0.4 * probes).backward()
-        stop = share_gradients([*hidden, *rest], world, (run / "stop").exists())
+        rate = schedule.rate(step)
+        rate, stop = share([*hidden, *rest], world, rate, rate == 0 or (run / "stop").exists())
+        for group in [*muon.param_groups, *adam.param_groups]:
+            group["lr"] = group.get("full", ADAM_RATE) * rate
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         muon.step()
         adam.step()
@@ -164,10 +181,10 @@ def train(rank: int, world: int, run: Path, steps: int, decay: int) -> None:
             sums[k] = sums.get(k, 0.0) + v
         count += 1
         done = step + 1
-        if done % 50 == 0 or done == steps:
+        if done % 50 == 0 or done == steps or stop:
             row = {k: f"{v / count:.4f}" for k, v in sums.items()}
             row |= {"step": done, "minutes": f"{(time.time() - began) / 60:.2f}", "rate": f"{rate:.3f}"}
-            if done % 300 == 0 or done == steps:
+            if done % 300 == 0 or done == steps or stop:
                 exact, detail = validate(trainee, averaged, check, kinds)
                 row["validation_exact"] = f"{exact:.4f}"
                 print(f"  validation {exact:.4f}: {detail}", flush=True)
@@ -241,24 +258,31 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("demo-run"))
     parser.add_argument("--model", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--weights", choices=["averaged", "trainee"], default="averaged", help="which to export")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--decay", type=int, default=1800)
+    parser.add_argument("--until", help="clock time, HH:MM, by which `train` ends")
+    parser.add_argument("--ending", type=float, default=15.0, help="minutes of falling rate before --until")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if options.what == "train":
         options.run.mkdir(parents=True, exist_ok=True)
         for leftover in ("meeting", "stop"):
             (options.run / leftover).unlink(missing_ok=True)
-        arguments = (options.threads, options.run, options.steps, options.decay)
+        until = None
+        if options.until:
+            clock = datetime.datetime.strptime(options.until, "%H:%M").time()
+            until = datetime.datetime.combine(datetime.date.today(), clock).timestamp()
+        arguments = (options.threads, options.run, Schedule(options.steps, options.decay, until, options.ending))
         if options.threads == 1:
             train(0, *arguments)
         else:
-            multiprocessing.spawn(train, arguments, nprocs=options.threads)
+            multiprocessing.start_processes(train, arguments, nprocs=options.threads, start_method="fork")
     elif options.what == "look":
         look(options.run, options.steps, options.threads)
     elif options.what == "export":
-        export(options.run, options.out)
+        export(options.run, options.out, options.weights)
     elif options.what == "evaluate":
         evaluate(options.model, options.report)
     elif options.what == "pictures":

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from .model import IMAGE_TOKENS
 from .questions import sample_questions
-from .scenes import GROUNDS, PATTERNS, patch_classes, patch_offsets, training_tile
+from .scenes import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, image_cells, patch_classes, patch_offsets, training_tile
 
 TRAINING_SEEDS = 1_000_000_000  # training pictures have the seeds from here on; held-out ones lie far below
 VIEW_SEEDS = 2_000_000_000
@@ -52,6 +52,13 @@ class Batches(torch.utils.data.Dataset):
         """[(scene, tile, questions)] -> one packed batch."""
         names = list(GROUNDS)
         rows = [self.pack(asked) for _, _, asked in samples]
+        focus, cells, links = [], [], []
+        for row, (scene, _, asked) in enumerate(samples):
+            found, linked = self.references(scene, asked)
+            for position, layer, shown in found:
+                focus.append((row, position, layer))
+                cells.append(shown)
+            links += [(row, *link) for link in linked]
         grounds = [
             [PATTERNS.index(s.pattern), *([names.index(g) for g in s.grounds] + [len(names)])[:2]] for s, _, _ in samples
         ]
@@ -69,6 +76,9 @@ class Batches(torch.utils.data.Dataset):
             "positions": positions,
             "segments": segments,
             "targets": targets,
+            "focus": torch.tensor(focus),
+            "links": torch.tensor(links).view(-1, 4),
+            "cells": torch.from_numpy(np.stack(cells)),
             "image_start": torch.tensor(self.prefix.index(self.encode("<image>")[0])),
         }
 
@@ -98,6 +108,53 @@ class Batches(torch.utils.data.Dataset):
             segments += [number] * span
             targets += [-100] * (len(head) - 1) + tail
         return ids, positions, segments, targets
+
+    @functools.cached_property
+    def words(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Token ids of colour names, and of shape names in both numbers."""
+        colours = {self.encode(f" {c}")[0]: c for c in COLOURS}
+        shapes = {self.encode(f" {s}")[0]: s for s in SHAPES}
+        shapes |= {self.encode(f" {s}{'es' if s.endswith('s') else 's'}")[0]: s for s in SHAPES}
+        return colours, shapes
+
+    def references(self, scene: Scene, asked: list[tuple[str, str, str]]) -> tuple[list, list]:
+        """Tokens that speak of things, [(position in the packed row, decoder layer, image tokens that show them)], and
+        the way from where an answer begins to the names in its question, [(position, head, the name's position)].
+
+        In a question this is the word that completes the name, looked up in layer 1; in an answer that lists things the
+        tokens that lead to the colour and to the shape, looked up in layer 2.
+        """
+        colours, shapes = self.words
+        shown = [image_cells(scene, t) for t in scene.things]
+        found, links, start = [], [], len(self.prefix)
+        for kind, question, answer in asked:
+            head = self.encode(f"{question}<end_of_utterance>\nAssistant:")
+            tail = self.encode(f" {answer}<end_of_utterance>")
+            names = []
+            for i, token in enumerate(head):
+                before = colours.get(head[i - 1]) if i else None
+                if token in shapes:
+                    named = [c for t, c in zip(scene.things, shown)
+                             if t.shape == shapes[token] and before in (None, t.colour)]
+                elif token in colours and head[i + 1] not in shapes:
+                    named = [c for t, c in zip(scene.things, shown) if t.colour == colours[token]]
+                else:
+                    continue
+                names.append(start + i)
+                if named:
+                    found.append((start + i, 1, np.logical_or.reduce(named)))
+            first = start + len(head)
+            if names:
+                links += [(first - 1, 0, names[0]), (first - 1, 1, names[-1])]
+            if kind in ("describe", "list"):
+                ends = [i for i, token in enumerate(tail) if token in shapes][: len(shown)]
+                for i, c in zip(ends, shown):
+                    found += [(first + i - 1 - back, 2, c) for back in range(3)]
+            elif kind == "extreme":
+                thing = next(c for t, c in zip(scene.things, shown) if answer == f"The {t.name}.")
+                found += [(first + i, 2, thing) for i in range(2)]
+            start = first + len(tail) - 1
+        return found, links
 
 
 class Views(torch.utils.data.Dataset):

@@ -111,9 +111,9 @@ def _small(seed: int) -> tuple[Scene, str, bytes, str, str, str]:
 
 
 def write_fixtures(model: Path, out: Path, budget: int = 2_400_000) -> None:
-    """200 held-out pictures as files, with the model's own greedy answers; the largest seeds' files give way to others.
+    """200 held-out pictures as files, with the model's own greedy answers.
 
-    Noise makes large PNG files, so a seed whose file is over a fifth of a hundredth of the budget is left out.
+    Noise makes large PNG files, so a seed whose file takes more than 2.5 times its share of the budget is left out.
     """
     answer = Answerer(model)
     out.mkdir(parents=True, exist_ok=True)

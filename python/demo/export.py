@@ -1,4 +1,4 @@
-"""Writes the averaged weights of a run as a Hugging Face checkpoint folder, in F16."""
+"""Writes the weights of a run as a Hugging Face checkpoint folder, in F16."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TEXT_FIELDS = ("architectures", "vocab_size", "hidden_size", "intermediate_size"
                "pretraining_tp")
 
 
-def export(run: Path, out: Path) -> None:
+def export(run: Path, out: Path, which: str = "averaged") -> None:
     """config.json, model.safetensors and generation_config.json from RUN/run.state.pt, and the processor files."""
     out.mkdir(parents=True, exist_ok=True)
     ids = build_tokenizer().get_vocab()
     config = configuration(VOCABULARY, ids)
     write_processor_files(out, TILE, IMAGE_TOKENS, CONTEXT)
 
-    averaged = torch.load(run / "run.state.pt")["averaged"]
-    weights = {k.removeprefix("vlm."): v.half().contiguous() for k, v in averaged.items() if k.startswith("vlm.")}
+    trained = torch.load(run / "run.state.pt")[which]
+    weights = {k.removeprefix("vlm."): v.half().contiguous() for k, v in trained.items() if k.startswith("vlm.")}
     for name, tensor in weights.items():
         assert tensor.isfinite().all(), name
     expected = SmolVLMForConditionalGeneration(config).state_dict()

@@ -206,8 +206,8 @@ def _extreme(things: list[Thing], rng: np.random.Generator) -> tuple[str, str] |
 
 
 # How often training asks each kind: what is learned last is asked most.
-SHARES = {"describe": 0.6, "list": 0.6, "count": 1.3, "relation": 1.8, "place": 1.4, "colour": 1.2, "shape": 0.6,
-          "background": 0.25, "exists": 1.2, "extreme": 1.1}
+SHARES = {"describe": 0.5, "list": 0.5, "count": 1.3, "relation": 1.8, "place": 1.4, "colour": 1.4, "shape": 0.5,
+          "background": 0.15, "exists": 1.2, "extreme": 1.1}
 
 
 def sample_questions(scene: Scene, count: int, rng: np.random.Generator, even: bool = False) -> list[tuple[str, str, str]]:

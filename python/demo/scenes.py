@@ -318,5 +318,17 @@ def patch_offsets(scene: Scene, side: int = 8) -> np.ndarray:
     return out.reshape(-1, 3)
 
 
+def image_cells(scene: Scene, thing: Thing, side: int = 8, scale: int = 2) -> np.ndarray:
+    """Which image tokens [(side / scale) ** 2] show the middle of a thing."""
+    centres = (np.arange(side) + 0.5) / side
+    fraction = math.sqrt(scene.width * scene.height)
+    dx = (centres[None] - thing.x) * scene.width / fraction
+    dy = (centres[:, None] - thing.y) * scene.height / fraction
+    inside = np.hypot(dx, dy) < thing.radius * 0.6
+    inside[min(int(thing.y * side), side - 1), min(int(thing.x * side), side - 1)] = True
+    cells = side // scale
+    return inside.reshape(cells, scale, cells, scale).any((1, 3)).ravel()
+
+
 def tile_of_file(data: bytes) -> np.ndarray:
     return tile(Image.open(io.BytesIO(data)).convert("RGB"))
