@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from .labels import image_cells, patch_classes, patch_offsets
 from .model import IMAGE_TOKENS
 from .questions import sample_questions
-from .scenes import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, image_cells, patch_classes, patch_offsets, training_tile
+from .scenes import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, training_tile
 
 TRAINING_SEEDS = 1_000_000_000  # training pictures have the seeds from here on; held-out ones lie far below
 VIEW_SEEDS = 2_000_000_000
