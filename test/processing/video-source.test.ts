@@ -275,6 +275,48 @@ withFfmpeg(
   },
 );
 
+withFfmpeg(
+  'ffmpeg: files that start late, sound before the pictures, rotated ones, names like options',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'smolvlm-clips-'));
+    const make = (name: string, ...options: string[]) => {
+      execFileSync('ffmpeg', ['-v', 'error', ...options, '-c:v', 'copy', `file:${join(folder, name)}`]);
+      return join(folder, name);
+    };
+    try {
+      const long = join(CLIPS, 'long.mp4');
+      const sound = [
+        '-f',
+        'lavfi',
+        '-t',
+        '3',
+        '-i',
+        'sine',
+        '-itsoffset',
+        '1.5',
+        '-i',
+        long,
+        '-map',
+        '0',
+        '-map',
+        '1',
+      ];
+      for (const path of [make('late.ts', '-i', long), make('sound.mkv', ...sound, '-c:a', 'pcm_s16le')]) {
+        const source = await openVideo(path, 'video', {});
+        assert.is(source.metadata.total_num_frames, 1000, path);
+        assert.equal(source.times!.slice(0, 3), [0, 0.04, 0.08], path);
+        assert.equal((await take(source, [0, 551, 999])).map(number), [0, 1, 49], path);
+        assert.equal((await take(source, [0, 1, 2, 3, 51])).map(number), [0, 1, 2, 3, 1], path);
+      }
+      const rotated = make('-rotated.mp4', '-i', join(CLIPS, 'clip.mp4'), '-metadata:s:v:0', 'rotate=90');
+      const [frame] = await take(await openVideo(rotated, 'video', {}), [9]);
+      assert.equal([frame.height, frame.width, number(frame)], [64, 48, 9]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
 withFfmpeg('ffmpeg through the processor: sampled frames, container times in the metadata', async () => {
   const processor = new SmolVLMVideoProcessor({ ...SMALL, num_frames: 64, fps: 4, do_sample_frames: true });
   const { pixel_values, video_metadata } = await processor.preprocess(clip('uneven.webm'), {

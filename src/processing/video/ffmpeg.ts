@@ -55,7 +55,11 @@ interface Probe {
   metadata: VideoMetadata;
   /** Seconds of every frame, in the order in which they are shown; as the container has them. */
   stamps: number[];
-  /** Whether each is one that decoding may start from. */
+  /** From where ffmpeg counts when it seeks: where the file starts, its sound included. */
+  start: number;
+  /** Whether the container has an index, so that seeking lands where it should. */
+  indexed: boolean;
+  /** Whether each frame is one that decoding may start from. */
   keys: boolean[];
 }
 
@@ -68,7 +72,7 @@ async function openPath(
   where: string,
 ): Promise<VideoSource> {
   const input = ['-protocol_whitelist', 'file', '-format_whitelist', DEMUXERS, '-i', `file:${path}`];
-  const { metadata, stamps, keys } = await probe(input, options, signal, where);
+  const { metadata, stamps, start, indexed, keys } = await probe(input, options, signal, where);
   const { width, height } = metadata;
   if ((width ?? 0) * (height ?? 0) > maxPixels) {
     throw new ImageError({
@@ -92,8 +96,8 @@ async function openPath(
     async *frames(indices, abort = signal) {
       let count = 0;
       const produced =
-        seekCost(indices, keys) < indices[indices.length - 1]
-          ? soughtFrames(indices, stamps, decode, abort)
+        indexed && seekCost(indices, keys) < indices[indices.length - 1]
+          ? soughtFrames(indices, stamps, start, decode, abort)
           : selectedFrames(indices, decode, abort);
       for await (const frame of produced) {
         yield frame;
@@ -128,12 +132,13 @@ function seekCost(indices: readonly number[], keys: readonly boolean[]): number 
 async function* soughtFrames(
   indices: readonly number[],
   stamps: readonly number[],
+  start: number,
   decode: Decode,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Planes> {
   for (const index of indices) {
-    // The first frame not before the middle of the gap is the one; ffmpeg counts from the first frame.
-    const time = index === 0 ? 0 : (stamps[index - 1] + stamps[index]) / 2 - stamps[0];
+    // The first frame not before the middle of the gap is the one.
+    const time = index === 0 ? 0 : Math.max(0, (stamps[index - 1] + stamps[index]) / 2 - start);
     yield* decode(['-ss', time.toFixed(6)], ['-frames:v', '1'], signal);
   }
 }
@@ -171,7 +176,8 @@ async function probe(
   signal: AbortSignal | undefined,
   where: string,
 ): Promise<Probe> {
-  const wanted = 'stream=width,height,avg_frame_rate,duration:format=duration:packet=pts_time,flags';
+  const wanted =
+    'stream=width,height,avg_frame_rate,duration:format=format_name,duration,start_time:packet=pts_time,flags';
   const args = [
     '-v',
     'error',
@@ -186,7 +192,7 @@ async function probe(
   const text = await programText('ffprobe', args, options, where, signal, MAX_PROBE_TEXT);
   const { streams, format, packets } = JSON.parse(text) as {
     streams?: { width?: number; height?: number; avg_frame_rate?: string; duration?: string }[];
-    format?: { duration?: string };
+    format?: { format_name?: string; duration?: string; start_time?: string };
     packets?: { pts_time?: string; flags?: string }[];
   };
   const stream = streams?.[0];
@@ -219,6 +225,8 @@ async function probe(
       frames_indices: shown.map((_, i) => i),
     },
     stamps: shown.map(({ stamp }) => stamp),
+    start: Number.isFinite(Number(format?.start_time)) ? Number(format?.start_time) : first,
+    indexed: /^(mov|matroska)/.test(format?.format_name ?? ''),
     keys: shown.map(({ key }) => key),
   };
 }
