@@ -3,9 +3,12 @@
  * `N passed, N failed` (`, N skipped` follows where tests were skipped by name). Usage: node test/run.mjs [PATTERN]
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+import { checkFeatures } from './record/features.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(root, 'build', 'test');
@@ -14,6 +17,10 @@ const files = readdirSync(folder, { recursive: true })
   .map(String)
   .filter((name) => name.endsWith('.test.js') && name.includes(pattern))
   .sort();
+
+const scratch = mkdtempSync(join(tmpdir(), 'smolvlm-test-'));
+const record = join(scratch, 'record.jsonl');
+const register = pathToFileURL(join(root, 'test/record/register.mjs')).href;
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const LIMIT_MS = 20 * 60_000;
@@ -35,17 +42,35 @@ for (const file of files) {
   if (failed) console.log(text);
 }
 if (files.length === 0) totals.failed = 1;
+if (pattern === '' && existsSync(join(root, 'FEATURES.md'))) features();
+rmSync(scratch, { recursive: true, force: true });
 const skipped = totals.skipped ? `, ${totals.skipped} skipped` : '';
 console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
 process.exit(totals.failed ? 1 : 0);
 
+/** The table of features counts as a test of its own: every test that it names must have run and asserted. */
+function features() {
+  const records = readFileSync(record, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const { problems, rows } = checkFeatures(join(root, 'FEATURES.md'), records);
+  totals[problems.length ? 'failed' : 'passed']++;
+  console.log(`${problems.length ? 'FAIL' : 'ok  '} FEATURES.md (${rows} rows)`);
+  for (const problem of problems) console.log(`     ${problem}`);
+}
+
 function run(path) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', path], {
-      cwd: root,
-      env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      ['--no-warnings', '--enable-source-maps', '--import', register, path],
+      {
+        cwd: root,
+        env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TEST_RECORD: record },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let text = '';
     const timer = setTimeout(() => {
       text += `\nkilled after ${LIMIT_MS / 60_000} minutes\n`;
@@ -55,7 +80,7 @@ function run(path) {
     child.stderr.on('data', (data) => (text += data));
     child.on('close', (code) => {
       clearTimeout(timer);
-      resolve({ code: code ?? 1, text: text.replace(/\u001b\[[0-9;]*m/g, '') });
+      resolve({ code: code ?? 1, text: stripVTControlCharacters(text) });
     });
   });
 }
