@@ -370,6 +370,17 @@ test('bad videos and options are refused by name, with what was expected and got
   await refused(frames, { do_resize: false }, 'InputError', /videos\[0\]\[1\]\): expected 3×4×4.*got 3×4×5/);
 });
 
+test('do_sample_frames: auto samples where the rate is known, and takes all frames where it is not', async () => {
+  const video = makeVideo(['wave', 6, 8, 8, 3], 'pil');
+  const processor = new SmolVLMVideoProcessor({ ...SMALL, num_frames: 2, fps: 1 });
+  const options = { do_sample_frames: 'auto', return_metadata: true } as const;
+  const whole = await processor.preprocess(video as never, options);
+  assert.equal(whole.video_metadata![0].frames_indices, [0, 1, 2, 3, 4, 5]);
+  const video_metadata = { total_num_frames: 6, fps: 2, duration: 3 };
+  const sampled = await processor.preprocess(video as never, { ...options, video_metadata });
+  assert.equal(sampled.video_metadata![0].frames_indices, [0, 5]);
+});
+
 test('an abort ends preprocessing with the signal’s reason', async () => {
   const reason = new Error('no longer wanted');
   const video = makeVideo(['wave', 2, 8, 8, 3], 'tchw');

@@ -19,7 +19,11 @@ import { sampleFrames } from './sample-frames.js';
 import type { VideoSource } from './source.js';
 import { type DecodedVideo, stackVideos, type VideoFeatures } from './stack.js';
 
-export interface VideoPreprocessOptions extends VideoProcessorConfig, OpenVideoOptions {
+export interface VideoPreprocessOptions
+  extends Omit<VideoProcessorConfig, 'do_sample_frames'>,
+    OpenVideoOptions {
+  /** `auto` samples videos whose rate is known and takes all frames of the others. */
+  do_sample_frames?: boolean | 'auto';
   /** What is known of videos that are passed in as frames: one for all of one, or one for each. */
   video_metadata?: VideoMetadata | VideoMetadata[] | VideoMetadata[][];
 }
@@ -42,7 +46,11 @@ export class SmolVLMVideoProcessor {
    * InputError, ImageError, MemoryError, and the signal's reason when it is aborted.
    */
   async preprocess(videos: VideosInput, overrides: VideoPreprocessOptions = {}): Promise<VideoFeatures> {
-    const options = videoOptions(overrides, this.#options());
+    const auto = overrides.do_sample_frames === 'auto';
+    const options = videoOptions(
+      auto ? { ...overrides, do_sample_frames: true } : overrides,
+      this.#options(),
+    );
     const list = await flattenVideos(videos);
     const given = metadataList(overrides.video_metadata, list.length);
     const decoded: DecodedVideo[] = [];
@@ -51,7 +59,7 @@ export class SmolVLMVideoProcessor {
       const where = `videos[${i}]`;
       const source = await openVideo(video, where, overrides);
       try {
-        const chosen = chooseFrames(source, given?.[i], options, where);
+        const chosen = chooseFrames(source, given?.[i], options, auto, where);
         const result = await this.#decode(source, chosen, options, overrides.signal, where, bytes);
         bytes += result.data.byteLength;
         decoded.push(result);
@@ -153,11 +161,12 @@ function chooseFrames(
   source: VideoSource,
   given: VideoMetadata | undefined,
   options: VideoProcessorOptions,
+  auto: boolean,
   where: string,
 ): Chosen {
   const total = source.metadata.total_num_frames;
   const known = source.metadata.fps ? { ...given, ...source.metadata } : { ...source.metadata, ...given };
-  if (!options.do_sample_frames) {
+  if (!options.do_sample_frames || (auto && !known.fps)) {
     const indices = Array.from({ length: total }, (_, i) => i);
     // Frames passed in may already be a sample: only their metadata can say which.
     const chosen = source.metadata.fps ? undefined : given?.frames_indices;
