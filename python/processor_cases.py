@@ -64,6 +64,8 @@ CALLS = [
     call("audio", {"text": "red", "audio": [0.5]}),
     call("nothing", {}),
     call("no texts", {"text": []}),
+    call("an empty text", {"text": ""}),
+    call("an empty text in a batch", {"text": ["", "red"]}, {"padding": True}),
     call("a number as text", {"text": 7}),
     call("one picture without text", {"images": P}, SMALL, image_depth=0),
     call("pictures without text", {"images": [P, Q]}, SMALL, image_depth=1),
@@ -88,6 +90,16 @@ CALLS = [
     ),
     call("splitting per call", {"text": "<image>What?", "images": [[Q]]}, {"do_image_splitting": True, **SMALL}),
     call("not splitting per call", {"text": "<image>What?", "images": [[Q]]}, {"do_image_splitting": False, **SMALL}),
+    call(
+        "no rows and columns",
+        {"text": "<image>What?", "images": [[Q]]},
+        {"images_kwargs": {"return_row_col_info": False, "do_image_splitting": True, **SMALL}},
+    ),
+    call(
+        "flat beside images_kwargs",
+        {"text": "<image>What?", "images": [[Q]]},
+        {"max_image_size": {"longest_edge": 32}, "images_kwargs": {"do_image_splitting": False, "size": {"longest_edge": 64}}},
+    ),
     call("max_image_size as a number", {"images": [[P]]}, {"size": {"longest_edge": 256}, "max_image_size": 64}),
     call("cropping by the slow processor", {"images": [[P]]}, {"do_center_crop": True}),
     call("a row of text alone", {"text": ["<image>a", "b"], "images": [[P], []]}, {"padding": True, **SMALL}),
@@ -134,7 +146,7 @@ IMAGE = {"type": "image", "image": P}
 ASK = [{"role": "user", "content": [text("Hello ")]}, {"role": "assistant", "content": [text("I see ")]}]
 PLAIN = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}>{% endif %}"
 EXTRAS = "{{ tools | length }} {{ tools[0].name }} {{ documents[0].title }} {{ mood }} {{ bos_token }}{{ eos_token }}"
-CASES = "{{ 'hELLO wORLD' | capitalize }} {{ 'ÀB' | capitalize }} {{ messages[0].role.capitalize() }}"
+CASES = "{{ 'hELLO wORLD' | capitalize }} {{ 'ÀB' | capitalize }} {{ messages[0].role.capitalize() }} {{ 'hELLO wORLD' | title }} {{ 'aB cD'.title() }}"
 
 
 def chat(name, conversation, options=None):

@@ -7,7 +7,7 @@ let last: { text: string; template: Template } | undefined;
 export function parseTemplate(text: string): Template {
   if (last?.text !== text) {
     const template = new Template(text);
-    lowerBeforeCapitalize(template.parsed);
+    lowerBeforeCapitals(template.parsed);
     last = { text, template };
   }
   return last.template;
@@ -19,31 +19,36 @@ interface Node {
 }
 
 /**
- * Python's `capitalize` makes every letter after the first small, @huggingface/jinja's leaves them: in the tree, what is
- * capitalized passes through `lower` first, as a filter and as a method.
+ * Python's `capitalize` and `title` make every letter after the first small, @huggingface/jinja's leave them: in the tree,
+ * what they take passes through `lower` first, as filters and as methods.
  */
-function lowerBeforeCapitalize(value: unknown): void {
+function lowerBeforeCapitals(value: unknown): void {
   if (Array.isArray(value)) {
-    for (const item of value) lowerBeforeCapitalize(item);
+    for (const item of value) lowerBeforeCapitals(item);
     return;
   }
   if (typeof value !== 'object' || value === null) return;
   if (value instanceof Map) {
-    for (const entry of value) lowerBeforeCapitalize(entry);
+    for (const entry of value) lowerBeforeCapitals(entry);
     return;
   }
-  for (const child of Object.values(value)) lowerBeforeCapitalize(child);
+  for (const child of Object.values(value)) lowerBeforeCapitals(child);
   const node = value as Node;
-  if (node.type === 'FilterExpression' && isCapitalize(node.filter)) {
+  if (node.type === 'FilterExpression' && makesCapitals(node.filter)) {
     node.operand = lowered(node.operand);
-  } else if (node.type === 'MemberExpression' && node.computed === false && isCapitalize(node.property)) {
-    node.object = lowered(node.object);
+  } else if (node.type === 'CallExpression') {
+    const callee = node.callee as Node;
+    const method = callee.type === 'MemberExpression' && callee.computed === false;
+    if (method && makesCapitals(callee.property)) callee.object = lowered(callee.object);
   }
 }
 
-function isCapitalize(node: unknown): boolean {
+function makesCapitals(node: unknown): boolean {
   const { type, value, callee } = node as Node;
-  return (type === 'Identifier' && value === 'capitalize') || (callee !== undefined && isCapitalize(callee));
+  return (
+    (type === 'Identifier' && (value === 'capitalize' || value === 'title')) ||
+    (callee !== undefined && makesCapitals(callee))
+  );
 }
 
 function lowered(operand: unknown): Node {

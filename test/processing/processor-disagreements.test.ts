@@ -258,6 +258,42 @@ for (const { name, folder, present, golden, processor } of CHECKPOINTS) {
     },
   );
 
+  run(`${name}: an empty text has no ids in 4.56.2 and is refused by its place here`, async () => {
+    const item = call('an empty text');
+    assert.equal((item.result as { input_ids: { dims: number[] } }).input_ids.dims, [1, 0]);
+    const error = await refusal(item.ours);
+    assert.is(error.where, 'text');
+    assert.is(error.got, 'an empty string');
+    const batch = call('an empty text in a batch');
+    assert.is(batch.error, undefined);
+    assert.is((await refusal(batch.ours)).where, 'text[0]');
+  });
+
+  run(
+    `${name}: without return_row_col_info 4.56.2 forgets the tiles in the prompt, which has them all here`,
+    async () => {
+      const item = call('no rows and columns');
+      const reference = item.result as { input_ids: { dims: number[] }; pixel_values: { dims: number[] } };
+      const out = await item.ours();
+      const split = golden.calls.find((candidate) => candidate.name === 'images_kwargs split the picture')!;
+      assert.equal(described(out), split.result);
+      assert.is(out.rows, undefined);
+      assert.equal(out.pixel_values!.dims as number[], reference.pixel_values.dims);
+      assert.ok(reference.input_ids.dims[1] < out.input_ids.dims[1]);
+    },
+  );
+
+  run(
+    `${name}: an option beside images_kwargs is ignored for pictures by 4.56.2 and heeded here`,
+    async () => {
+      const item = call('flat beside images_kwargs');
+      const tile = processor().image_processor.max_image_size.longest_edge;
+      const reference = item.result as { pixel_values: { dims: number[] } };
+      assert.equal(reference.pixel_values.dims, [1, 1, 3, tile, tile]);
+      assert.equal((await item.ours()).pixel_values!.dims, [1, 1, 3, 32, 32]);
+    },
+  );
+
   run(`${name}: every disagreement among the recorded cases is shown from both sides`, () => {
     assert.equal([...seen].sort(), [...DISAGREEMENTS].sort());
   });

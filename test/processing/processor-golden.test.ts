@@ -60,6 +60,32 @@ for (const { name, folder, present, golden, processor } of CHECKPOINTS) {
     },
   );
 
+  if (name === 'SmolVLM-256M-Instruct') {
+    run(
+      `${name}: "Can you describe this image?" has 1141, 876, 877, 611 and 81 ids at 4×4, 3×4, 4×3, 2×4 and unsplit`,
+      async () => {
+        const described = golden.chats.filter(({ name: title }) => title.startsWith('describe '));
+        const lengths: number[] = [];
+        const grids: number[][] = [];
+        for (const item of described) {
+          const out = await processor().apply_chat_template(
+            ...(chatInputs(item) as [never, { tokenize: true; return_dict: true }]),
+          );
+          lengths.push(out.input_ids.dims[1]);
+          grids.push([out.rows![0][0], out.cols![0][0], out.pixel_values!.dims[1]]);
+        }
+        assert.equal(lengths, [1141, 876, 877, 611, 81]);
+        assert.equal(grids, [
+          [4, 4, 17],
+          [3, 4, 13],
+          [4, 3, 13],
+          [2, 4, 9],
+          [0, 0, 1],
+        ]);
+      },
+    );
+  }
+
   run(`${name}: a call of the processor itself, by position and by name, is process`, async () => {
     const item = golden.calls.find((c) => c.name === 'pictures for several texts')!;
     const inputs = callInputs(item) as { images: never; text: never };
