@@ -20,9 +20,14 @@ step('kernels', ['assembly', 'asconfig.json'], ['build/kernels.wasm'], () => {
   bin('assemblyscript', 'bin/asc.js', ['--target', 'release']);
   embed();
 });
-step('jpeg decoder', ['.ci/embed-jpeg.mjs', 'package-lock.json'], ['src/processing/jpeg/libjpeg.generated.ts'], () => {
-  run(process.execPath, [join(root, '.ci/embed-jpeg.mjs')]);
-});
+step(
+  'jpeg decoder',
+  ['.ci/embed-jpeg.mjs', 'package-lock.json'],
+  ['src/processing/jpeg/libjpeg.generated.ts'],
+  () => {
+    run(process.execPath, [join(root, '.ci/embed-jpeg.mjs')]);
+  },
+);
 step('typescript', ['src', 'test', 'bench', 'tsconfig.json', 'weights-manifest.json'], ['build/src'], () => {
   // Stale outputs of deleted sources would still be run as tests.
   for (const folder of ['src', 'test', 'bench'])

@@ -1,8 +1,8 @@
 /**
  * The tiles that every matrix product is made of. A tile adds some blocks of SUM_BLOCK k to `out`: in each one running
- * sum per output in order of k, then total = total + sum; `first` says that there is no total yet. (A running sum that begins
- * at +0 is never −0, so 0 + sum and sum are the same bits.) `bias` is not 0 in the last block only and added last.
- * All tiles do the same operations on each output, so they give the same bits.
+ * sum per output in order of k, then total = total + sum; `first` says that there is no total yet. (A running sum that
+ * begins at +0 is never −0, so 0 + sum and sum are the same bits.) `bias` is not 0 in the last block only and added
+ * last. All tiles do the same operations on each output, so they give the same bits.
  */
 import { SUM_BLOCK } from './blocks';
 import { biasScratch, tileScratch } from './scratch';

@@ -3,16 +3,35 @@ import { SmolVLMConfig, SmolVLMModel, SmolVLMVisionConfig, SmolVLMVisionTransfor
 
 // A configuration with the defaults, and one of a size that fits an example.
 const defaults = new SmolVLMConfig();
-console.log(`defaults: ${defaults.model_type}, scale_factor ${defaults.scale_factor}, image ${defaults.vision_config.image_size}`);
+console.log(
+  `defaults: ${defaults.model_type}, scale_factor ${defaults.scale_factor}, image ${defaults.vision_config.image_size}`,
+);
 
 const vision_config = new SmolVLMVisionConfig({
-  hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2, image_size: 32, patch_size: 8,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  image_size: 32,
+  patch_size: 8,
 });
 const text_config = {
-  model_type: 'llama', vocab_size: 128, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
-  num_attention_heads: 4, num_key_value_heads: 2, pad_token_id: 0,
+  model_type: 'llama',
+  vocab_size: 128,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  pad_token_id: 0,
 };
-const configuration = new SmolVLMConfig({ vision_config, text_config, image_token_id: 127, scale_factor: 2, pad_token_id: 0 });
+const configuration = new SmolVLMConfig({
+  vision_config,
+  text_config,
+  image_token_id: 127,
+  scale_factor: 2,
+  pad_token_id: 0,
+});
 
 // A model with random weights from it, and the configuration read back from the model.
 const model = new SmolVLMModel(configuration);

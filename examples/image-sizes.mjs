@@ -6,7 +6,11 @@ const picture = new Uint8Array(await readFile(new URL('pictures/shapes-on-checks
 
 const settings = {
   'the defaults: longest edge 4 · 364, tiles of 364': {},
-  'longest edge 2 · 512, tiles of 512': { do_resize: true, size: { longest_edge: 2 * 512 }, max_image_size: { longest_edge: 512 } },
+  'longest edge 2 · 512, tiles of 512': {
+    do_resize: true,
+    size: { longest_edge: 2 * 512 },
+    max_image_size: { longest_edge: 512 },
+  },
   'one square tile': { do_image_splitting: false, max_image_size: { longest_edge: 512 } },
 };
 for (const [name, options] of Object.entries(settings)) {

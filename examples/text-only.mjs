@@ -7,7 +7,9 @@ const processor = await AutoProcessor.from_pretrained(folder);
 const model = await AutoModelForImageTextToText.from_pretrained(folder);
 
 const inputs = await processor.apply_chat_template([{ role: 'user', content: 'who are you?' }], {
-  add_generation_prompt: true, tokenize: true, return_dict: true,
+  add_generation_prompt: true,
+  tokenize: true,
+  return_dict: true,
 });
 const stream = processor.text_stream({ skip_special_tokens: true });
 const prompt = inputs.input_ids.dims[1];

@@ -116,7 +116,9 @@ for (const dtype of DTYPES) {
 
   test(`${dtype} weights: k below, at, above and multiples of the blocks of 32 and 128`, () => {
     const cases: Case[] = [];
-    for (const K of [1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 131, 255, 256, 257, 384]) {
+    for (const K of [
+      1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 131, 255, 256, 257, 384,
+    ]) {
       for (const M of [1, 3, 9])
         cases.push({ dtype, M, N: 21, K, bias: K % 2 === 0, accumulate: K % 4 === 1 });
     }
