@@ -1,6 +1,7 @@
 /** Pictures and prompts in, tensors out; ids in, text out. Knows neither weights nor the runtime. */
 export { type ChatContent, type ChatMessage, findChatTemplate, renderChatTemplate } from './chat-template.js';
 export { DEFAULT_MAX_PIXELS, type DecodedImage, type DecodeOptions, decodeImage } from './decode.js';
+export * from './fast/index.js';
 export { detectFormat } from './formats.js';
 export type { ImageProcessorConfig, ImageProcessorOptions } from './image-config.js';
 export type { ImageInput, ImagesInput, PixelInput } from './image-input.js';
@@ -26,3 +27,4 @@ export { type Pixels, RESAMPLING, type ResamplingName, resample } from './resamp
 export type { ExtraTextOutputs, IdTensor, PaddingOptions, TextInputs, TextSequence } from './text-batch.js';
 export { TextStream } from './text-stream.js';
 export { type DecodeTextOptions, SmolVLMTokenizer, type TokenIds, type TokenSequences } from './tokenizer.js';
+export * from './video/index.js';

@@ -93,15 +93,10 @@ export async function processChat(
   // The template brings its own special tokens, the beginning of the text included.
   const { bos_token } = processor.tokenizer;
   const ownBos = bos_token !== undefined && prompts[0].startsWith(bos_token);
-  const known = { ...rest.videos_kwargs, ...rest };
-  const { num_frames = processor.video_processor.num_frames, fps = processor.video_processor.fps } = known;
   const outputs = await processor.process({
     ...rest,
     ...(ownBos && !asks(rest, 'text_kwargs', 'add_special_tokens') && { add_special_tokens: false }),
-    // As in the reference, frames are sampled wherever it is known how many.
-    ...(!asks(rest, 'videos_kwargs', 'do_sample_frames') && {
-      do_sample_frames: num_frames !== undefined || fps !== undefined,
-    }),
+    ...(!asks(rest, 'videos_kwargs', 'do_sample_frames') && { do_sample_frames: sampling(processor, rest) }),
     text: prompts,
     images: some(media.images, images as never),
     videos: some(media.videos, videos as never),
@@ -110,6 +105,16 @@ export async function processChat(
   if (!return_assistant_tokens_mask) return outputs;
   const { data, dims } = outputs.input_ids;
   return { ...outputs, assistant_masks: { data: new BigInt64Array(data.length), dims: [...dims] } };
+}
+
+/**
+ * As in the reference, frames are sampled wherever it is known how many. What the checkpoint says of that leaves videos
+ * alone whose rate nobody knows (the reference raises); what the call says does not.
+ */
+function sampling({ video_processor }: SmolVLMProcessor, options: CallOptions): boolean | 'auto' {
+  const asked = (name: string) => asks(options, 'videos_kwargs', name);
+  if (asked('num_frames') || asked('fps')) return true;
+  return video_processor.num_frames !== undefined || video_processor.fps !== undefined ? 'auto' : false;
 }
 
 /** Whether an option is given, flat or by kind. */

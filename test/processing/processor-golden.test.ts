@@ -38,9 +38,8 @@ for (const { name, folder, present, golden, processor } of CHECKPOINTS) {
   ];
   for (const [kind, belongs] of groups) {
     const mine = calls.filter(belongs);
-    const refused = mine.filter(({ error }) => error).length;
     run(
-      `${name}: ${mine.length - refused} calls with ${kind} give the reference's tensors, ${refused} that it refuses are refused`,
+      `${name}: calls with ${kind} give the reference's tensors, and those that it refuses are refused`,
       async () => {
         assert.ok(mine.length > 5);
         for (const item of mine) await holds(item.name, item, () => processor().process(callInputs(item)));
@@ -49,9 +48,8 @@ for (const { name, folder, present, golden, processor } of CHECKPOINTS) {
   }
 
   const chats = golden.chats.filter((item) => !DISAGREEMENTS.has(item.name));
-  const refused = chats.filter(({ error }) => error).length;
   run(
-    `${name}: ${chats.length - refused} conversations give the reference's prompts and tensors, ${refused} that it refuses are refused`,
+    `${name}: conversations give the reference's prompts and tensors, and those that it refuses are refused`,
     async () => {
       assert.ok(chats.length > 20);
       for (const item of chats) {
