@@ -29,9 +29,7 @@ step(
   },
 );
 step('typescript', ['src', 'test', 'bench', 'tsconfig.json', 'weights-manifest.json'], ['build/src'], () => {
-  // Stale outputs of deleted sources would still be run as tests.
-  for (const folder of ['src', 'test', 'bench'])
-    rmSync(join(root, 'build', folder), { recursive: true, force: true });
+  removeStale();
   bin('typescript', 'bin/tsc', ['-p', 'tsconfig.json']);
 });
 step('bundle', ['src', 'package.json', 'weights-manifest.json', '.ci/bundle.mjs'], ['dist/index.js'], () => {
