@@ -224,4 +224,22 @@ CASES = [
         "counter": {"dtype": "BF16", "seed": 2},
         "case": {"rows": [{"images": 1, "text": 7}]},
     },
+    {
+        "name": "rope-linear",
+        "covers": ["rope_scaling linear under its older name type", "left padding"],
+        "vision": vision(16, 2, 20, GELU_TANH),
+        "text": text(24, 3, 1, 8, 32, vocab=101, theta=130000.0, rope_scaling={"type": "linear", "factor": 2.5}),
+        "scale_factor": 2,
+        "case": {"rows": [{"images": 1, "text": 8}, {"images": 1, "text": 5}]},
+    },
+    {
+        "name": "rope-llama3",
+        "covers": ["rope_scaling llama3 with short, medium and long waves"],
+        "vision": vision(16, 2, 20, GELU_TANH),
+        "text": text(32, 2, 1, 16, 36, vocab=101,
+                     rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                   "original_max_position_embeddings": 128}),
+        "scale_factor": 2,
+        "case": {"rows": [{"images": 1, "text": 11}]},
+    },
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.js';
 import { ConfigFields } from './config-fields.js';
+import { parseRopeScaling, type RopeScaling } from './rope-scaling.js';
 
 /**
  * Activations by the reference's names (`ACT2FN`), as far as there are kernels: `gelu` is the exact one (erf);
@@ -58,6 +59,7 @@ export interface SmolVLMTextConfig {
   readonly max_position_embeddings: number;
   readonly rms_norm_eps: number;
   readonly rope_theta: number;
+  readonly rope_scaling: RopeScaling | null;
   readonly attention_bias: boolean;
   readonly mlp_bias: boolean;
   /** Whether lm_head is the token embedding. This field decides, not the one at the top level. */
@@ -181,6 +183,7 @@ function parseText(fields: ConfigFields): SmolVLMTextConfig {
     max_position_embeddings: fields.integer('max_position_embeddings', 2048),
     rms_norm_eps: fields.positive('rms_norm_eps', 1e-6),
     rope_theta: parseRopeTheta(fields),
+    rope_scaling: parseRopeScaling(fields),
     attention_bias: fields.boolean('attention_bias', false),
     mlp_bias: fields.boolean('mlp_bias', false),
     tie_word_embeddings: fields.boolean('tie_word_embeddings', false),
@@ -209,16 +212,9 @@ function parseHeadDim(fields: ConfigFields, hiddenSize: number, heads: number): 
 
 /** From rope_theta, or rope_parameters.rope_theta where later versions of the reference write it. */
 function parseRopeTheta(fields: ConfigFields): number {
-  const scaling = fields.object('rope_scaling');
-  // The older name of the field wins in LlamaConfig; one of the two must be there.
-  if (scaling) refuseRopeType(scaling, scaling.value('type') === undefined ? 'rope_type' : 'type');
   const parameters = fields.object('rope_parameters');
-  if (parameters?.value('rope_type') !== undefined) refuseRopeType(parameters, 'rope_type');
+  // The older name of the field wins in LlamaConfig.
   return fields.positive('rope_theta', parameters?.positive('rope_theta', 10000) ?? 10000);
-}
-
-function refuseRopeType(rope: ConfigFields, field: string): void {
-  if (rope.value(field) !== 'default') throw rope.error(field, 'default', 'rope type is not implemented');
 }
 
 function refuseUnimplementedText(fields: ConfigFields): void {

@@ -4,6 +4,7 @@ import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import { ACTIVATION_KERNELS } from './activations.js';
 import type { KVCache } from './cache.js';
 import type { SmolVLMTextConfig } from './config.js';
+import { scaleFrequencies } from './rope-scaling.js';
 import type { StageTap } from './taps.js';
 import { attention, type LayerContext, type Rotary } from './text-attention.js';
 import type { PackedTokens } from './tokens.js';
@@ -69,6 +70,7 @@ export function rotaryTables(ops: Ops, config: SmolVLMTextConfig, positions: Int
   const sin = engine.tensor(positions.length, dim);
   const frequencies = engine.tensor(dim / 2);
   engine.kernels.f32_rope_inv_freq(frequencies.pointer, dim, config.rope_theta);
+  if (config.rope_scaling) scaleFrequencies(engine.f32(frequencies.pointer, dim / 2), config.rope_scaling);
   const list = engine.uploadInt32(positions);
   const { f32_rope_table } = engine.kernels;
   f32_rope_table(cos.pointer, sin.pointer, list, frequencies.pointer, positions.length, dim);

@@ -61,18 +61,46 @@ const wrong: [string, () => unknown, ErrorParts][] = [
     { where: 'vision_config.hidden_act', expected: 'gelu', got: '7' },
   ],
   [
-    'linear rope scaling',
-    () => config({}, { rope_scaling: { type: 'linear', factor: 2 } }),
-    { what: 'not implemented', where: 'text_config.rope_scaling.type', expected: 'default', got: '"linear"' },
+    'linear rope scaling without a factor',
+    () => config({}, { rope_scaling: { type: 'linear' } }),
+    { where: 'text_config.rope_scaling.factor', expected: 'a number above 0', got: 'nothing' },
   ],
   [
-    'llama3 rope',
+    'a rope factor that is a string',
+    () => config({}, { rope_scaling: { rope_type: 'linear', factor: '2' } }),
+    { where: 'text_config.rope_scaling.factor', expected: 'a number above 0', got: '"2"' },
+  ],
+  [
+    'llama3 rope without its factors',
     () => config({}, { rope_scaling: { rope_type: 'llama3', factor: 8 } }),
+    { where: 'text_config.rope_scaling.low_freq_factor', expected: 'a number above 0', got: 'nothing' },
+  ],
+  [
+    'llama3 rope whose bounds are the wrong way round',
+    () =>
+      config(
+        {},
+        { rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 4, high_freq_factor: 1 } },
+      ),
+    { where: 'rope_scaling.high_freq_factor', expected: 'above low_freq_factor, 4', got: '1' },
+  ],
+  [
+    'llama3 rope without the original context',
+    () =>
+      config(
+        {},
+        { rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 } },
+      ),
+    { where: 'rope_scaling.original_max_position_embeddings', expected: 'an integer', got: 'nothing' },
+  ],
+  [
+    'rope of another type',
+    () => config({}, { rope_scaling: { rope_type: 'linear', type: 'dynamic', factor: 8 } }),
     {
       what: 'not implemented',
-      where: 'text_config.rope_scaling.rope_type',
-      expected: 'default',
-      got: '"llama3"',
+      where: 'text_config.rope_scaling.type',
+      expected: 'default, linear or llama3',
+      got: '"dynamic"',
     },
   ],
   [
@@ -81,7 +109,7 @@ const wrong: [string, () => unknown, ErrorParts][] = [
     {
       what: 'not implemented',
       where: 'text_config.rope_scaling.rope_type',
-      expected: 'default',
+      expected: 'default, linear or llama3',
       got: 'nothing',
     },
   ],

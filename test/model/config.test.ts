@@ -46,6 +46,7 @@ const DEFAULT_TEXT = {
   max_position_embeddings: 2048,
   rms_norm_eps: 1e-6,
   rope_theta: 10000,
+  rope_scaling: null,
   attention_bias: false,
   mlp_bias: false,
   tie_word_embeddings: false,
@@ -165,6 +166,7 @@ if (real === undefined) console.log('SKIP the config of SmolVLM-256M-Instruct: t
     max_position_embeddings: 8192,
     rms_norm_eps: 1e-5,
     rope_theta: 100000,
+    rope_scaling: null,
     pad_token_id: 2,
   });
 });
