@@ -5,6 +5,7 @@ import { type ChatTemplates, findChatTemplate } from './chat-template.js';
 import type { ImageProcessorConfig } from './image-config.js';
 import { SmolVLMImageProcessor } from './image-processor.js';
 import { type FastImageProcessorConfig, SmolVLMImageProcessorFast } from './image-processor-fast.js';
+import { checkSlowImageOptions, IMAGE_PROCESSOR_OPTIONS, type ImageOptions } from './processor-options.js';
 import { SmolVLMTokenizer } from './tokenizer.js';
 import type { VideoProcessorConfig } from './video/options.js';
 import { SmolVLMVideoProcessor } from './video/video-processor.js';
@@ -31,7 +32,9 @@ const NAMES = [
 ] as const;
 
 /** What `from_pretrained` may set differently from the files; options of the image processor too. */
-export interface ProcessorOptions extends Omit<ImageProcessorConfig, 'image_processor_type'> {
+export interface ProcessorOptions
+  extends Omit<ImageProcessorConfig, 'image_processor_type'>,
+    Pick<ImageOptions, 'do_center_crop' | 'crop_size' | 'default_to_square' | 'device' | 'disable_grouping'> {
   /** `<image>` tokens per tile, ((image_size / patch_size)²) / scale_factor²; wins over processor_config.json. */
   image_seq_len?: number;
   chat_template?: string;
@@ -96,6 +99,17 @@ export function processorParts(
       });
     }
   }
+  const unknown = Object.keys(image).find((name) => !IMAGE_PROCESSOR_OPTIONS.has(name));
+  if (unknown !== undefined) {
+    throw new ConfigError({
+      what: `unsupported option ${unknown}`,
+      where: unknown,
+      expected:
+        'image_seq_len, chat_template, a side of the tokenizer, use_fast, or an image processor option',
+      got: String((image as Record<string, unknown>)[unknown]),
+    });
+  }
+  if (!use_fast) checkSlowImageOptions(image);
   const tokenizerConfig = parse(files, 'tokenizer_config.json') ?? {};
   const tokenizer = new SmolVLMTokenizer(json, { ...tokenizerConfig, ...defined(given) });
   const preprocessor = parse(files, 'preprocessor_config.json');

@@ -155,10 +155,17 @@ function refuse(name: string, where: string, value: unknown): void {
   });
 }
 
+/** What the image processors may be made with: the options that are not about one call's pictures. */
+export const IMAGE_PROCESSOR_OPTIONS: ReadonlySet<string> = new Set(
+  [...NAMES.images].filter(
+    (name) => !['data_format', 'input_data_format', 'maxPixels', 'decoder', 'alpha'].includes(name),
+  ),
+);
+
 const ONLY_FAST = ['do_center_crop', 'crop_size', 'default_to_square', 'device', 'disable_grouping'];
 
 /** @throws InputError for options that the slow image processor does not know, as its `preprocess` does */
-export function checkSlowImageOptions(options: ImageOptions): void {
+export function checkSlowImageOptions(options: object): void {
   const odd = ONLY_FAST.find((name) => (options as Record<string, unknown>)[name] !== undefined);
   if (odd !== undefined) {
     const expected = 'SmolVLMImageProcessorFast (use_fast: true)';

@@ -57,7 +57,7 @@ export async function writeFiles(target: ProcessorTarget, files: Record<string, 
   }
   if (typeof target !== 'string' || target === '') throw refused(String(target));
   const { mkdir, writeFile } = await nodeFileSystem();
-  const base = target.replace(/(?<=.)[/\\]+$/, '');
+  const base = target.replace(/(.)[/\\]+$/, '$1');
   await mkdir(base, { recursive: true }).catch((cause) => {
     throw refused(target, cause);
   });

@@ -1,5 +1,5 @@
 /** Texts to one tensor of ids: truncation, padding and the masks (`PreTrainedTokenizerFast.__call__`). */
-import { InputError } from '../errors.js';
+import { InputError, MemoryError } from '../errors.js';
 import type { SmolVLMTokenizer } from './tokenizer.js';
 
 /** One text, or one text as a list of words (with `is_split_into_words`). */
@@ -60,6 +60,9 @@ export interface ExtraTextOutputs {
 /** What `model_max_length` must pass to count as "none" (`LARGE_INTEGER`). */
 const NO_LIMIT = 1e20;
 
+/** Batches of more ids than this are refused: 2 GiB a tensor. */
+const MAX_IDS = 2 ** 28;
+
 interface Strategy {
   pad: 'none' | 'longest' | 'max_length' | 'as needed';
   truncate: boolean;
@@ -89,6 +92,7 @@ export function encodeBatch(
       got: String(tokenizer.pad_token),
     });
   }
+  checkSize(rows.length, length);
   const dims: [number, number] = [rows.length, length];
   const tensor = (fill: number): IdTensor => ({
     data: new BigInt64Array(rows.length * length).fill(BigInt(fill)),
@@ -113,6 +117,16 @@ export function encodeBatch(
     outputs.length = { data: new BigInt64Array(rows.length).fill(BigInt(length)), dims: [rows.length] };
   }
   return outputs;
+}
+
+function checkSize(batch: number, length: number): void {
+  if (batch * length <= MAX_IDS) return;
+  throw new MemoryError({
+    what: 'batch too large',
+    where: 'text, max_length, pad_to_multiple_of',
+    expected: `at most ${MAX_IDS} ids`,
+    got: `${batch} rows of ${length}`,
+  });
 }
 
 interface Row {

@@ -1,7 +1,7 @@
 /** Options of calls and of chats. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CheckpointError, InputError, type SmolVLMError } from '../../src/errors.js';
+import { CheckpointError, InputError, MemoryError, type SmolVLMError } from '../../src/errors.js';
 import { SmolVLMProcessor } from '../../src/processing/index.js';
 import { fixtureBytes } from './pictures.js';
 import { loadProcessor, OWN, readFiles } from './text-fixtures.js';
@@ -48,6 +48,17 @@ test('options without meaning: InputError naming the option, what is expected an
   const crop = await refusal(() => processor.process({ images: picture, do_center_crop: true }));
   assert.instance(crop, InputError);
   assert.is(crop.where, 'do_center_crop');
+});
+
+test('padding without bounds is a MemoryError with the numbers before any memory is taken', async () => {
+  for (const options of [
+    { padding: 'max_length', max_length: 1e12 },
+    { padding: true, pad_to_multiple_of: 1e12 },
+  ] as const) {
+    const error = await refusal(() => processor.process({ text: ['red', 'red'], ...options }));
+    assert.instance(error, MemoryError);
+    assert.is(error.got, '2 rows of 1000000000000');
+  }
 });
 
 test('texts, words and media without meaning: InputError with their place', async () => {

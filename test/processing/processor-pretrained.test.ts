@@ -46,6 +46,14 @@ test('from_pretrained of both names reads a folder and its options override the 
   const side = await refusal(() => AutoProcessor.from_pretrained(EMBEDDED, { padding_side: 'top' as never }));
   assert.instance(side, ConfigError);
   assert.is(side.where, 'padding_side');
+  const odd = await refusal(() => AutoProcessor.from_pretrained(EMBEDDED, { shimmer: 3 } as never));
+  assert.instance(odd, ConfigError);
+  assert.is(odd.where, 'shimmer');
+  assert.is(odd.got, '3');
+  const fastOnly = { crop_size: { height: 9, width: 9 } };
+  assert.is((await refusal(() => AutoProcessor.from_pretrained(EMBEDDED, fastOnly))).where, 'crop_size');
+  const fast = await AutoProcessor.from_pretrained(EMBEDDED, { use_fast: true, crop_size: 9 });
+  assert.equal((fast.image_processor as { crop_size?: unknown }).crop_size, { height: 9, width: 9 });
   const missing = await refusal(() => SmolVLMProcessor.from_pretrained(join(EMBEDDED, 'missing')));
   assert.instance(missing, CheckpointError);
 });
