@@ -88,3 +88,13 @@ export const RESIZED_NOISE = 2.5e-4;
 
 /** Sums of up to 50000 float64 exponentials, their logarithm and powers, relative to the result where it is above 1. */
 export const SAMPLING_RELATIVE = 1e-12;
+
+/**
+ * A weight with an adapter merged in, against peft's: torch sums the low-rank product in float32, here it is float64 rounded
+ * once, so the change's last bits may differ. In float32 as a share of the tensor's largest value (a few float32 steps of the
+ * largest sum); in half precision as a share of the value itself, one step of the dtype, where a tie fell the other way.
+ */
+export const MERGED_RELATIVE = { F32: 2.5e-7, F16: 2 ** -10, BF16: 2 ** -7 } as const;
+
+/** The share of merged weights that may differ at all: in half precision next to none. */
+export const MERGED_DIFFERENT_SHARE = { F32: 0.5, F16: 0.002, BF16: 0.002 } as const;

@@ -1,4 +1,5 @@
 import { CheckpointError } from '../errors.js';
+import { openSafetensors, type SafetensorsFile } from './safetensors.js';
 import { openShards, type Shards } from './shards.js';
 import { type ByteSource, missingFile, readAll } from './source.js';
 import { type FolderFiles, mapFiles, type NamedFiles, pathFiles, urlFiles } from './storage.js';
@@ -88,6 +89,11 @@ export class CheckpointFolder {
       const where = this.#files.describe(file);
       throw new CheckpointError({ what: 'not JSON', where, expected: 'JSON', got, cause });
     }
+  }
+
+  /** Another safetensors file of the folder; the caller closes it. @throws CheckpointError if missing or malformed */
+  async safetensors(file: string): Promise<SafetensorsFile> {
+    return openSafetensors(await this.#source(file), this.#signal);
   }
 
   /**

@@ -1,7 +1,10 @@
+import { ADAPTER_CONFIG, type Adapter, adapterChanges, openAdapter } from '../checkpoint/adapter.js';
 import type { CheckpointFolder } from '../checkpoint/folder.js';
 import { type LoadProgress, loadWeights } from '../checkpoint/load.js';
-import { checkTensors, type TensorExpectation } from '../checkpoint/manifest.js';
+import { checkTensors, expectedTensors, type TensorExpectation } from '../checkpoint/manifest.js';
+import { mergedShards } from '../checkpoint/merge.js';
 import type { Shards } from '../checkpoint/shards.js';
+import { CheckpointError } from '../errors.js';
 import { Engine, type EngineOptions } from '../runtime/engine.js';
 import type { Weight, WeightDtype } from '../runtime/weight.js';
 import type { PositionDtype, SmolVLMConfig } from './config.js';
@@ -25,6 +28,8 @@ export interface LoadOptions extends EngineOptions {
   weightDtype?: WeightDtype;
   /** The dtype of the vision position ids' arithmetic. Default: the config's. */
   positionDtype?: PositionDtype;
+  /** A PEFT folder whose LoRA adapter is merged into the weights while they are read. */
+  adapter?: CheckpointFolder;
 }
 
 /** What each level's model is. */
@@ -63,13 +68,39 @@ export async function loadLevel<L extends Level>(
   options: LoadOptions = {},
 ): Promise<LevelModels[L]> {
   const { positionDtype, weightDtype = 'F32' } = options;
+  await refuseAdapter(folder);
   const parsed = levelConfig(level, await folder.json('config.json'));
   const config = positionDtype ? { ...parsed, position_dtype: positionDtype } : parsed;
   const expected = levelTensors(level, config);
   const { files, tensors } = await folder.weights();
   const shards = { files, tensors: wholeNames(level, tensors) };
   checkTensors(expected, shards.tensors, folder.name);
-  return fill(level, config, expected, convertShards(shards, weightDtype), options);
+  const converted = convertShards(shards, weightDtype);
+  if (!options.adapter) return fill(level, config, expected, converted, options);
+  const adapter = await openAdapter(options.adapter);
+  try {
+    return await fill(level, config, expected, withAdapter(converted, adapter, config), options);
+  } finally {
+    await adapter.close();
+  }
+}
+
+/** The tensors of a checkpoint (under the whole model's names) with an adapter's changes. */
+export function withAdapter(shards: Shards, adapter: Adapter, config: SmolVLMConfig): Shards {
+  return mergedShards(shards, adapterChanges(adapter, expectedTensors(config)));
+}
+
+/** @throws CheckpointError if the folder holds an adapter and no model: the base must be named by the caller. */
+export async function refuseAdapter(folder: CheckpointFolder): Promise<void> {
+  if ((await folder.has('config.json')) || !(await folder.has(ADAPTER_CONFIG))) return;
+  const json = await folder.json(ADAPTER_CONFIG);
+  const base = (json as { base_model_name_or_path?: unknown } | null)?.base_model_name_or_path;
+  throw new CheckpointError({
+    what: 'an adapter without its base',
+    where: folder.name,
+    expected: `the folder of its base model, ${JSON.stringify(base ?? 'unknown')}, and this one as the option adapter`,
+    got: `${ADAPTER_CONFIG} and no config.json`,
+  });
 }
 
 /**
