@@ -1,6 +1,7 @@
 import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
 import { SmolVLMConfig } from '../configuration/smolvlm-config.js';
 import { ConfigError } from '../errors.js';
+import { refuseAdapter } from '../model/load.js';
 import { SmolVLMForConditionalGeneration } from '../modeling.js';
 import type { InitOptions, PretrainedOptions } from './options.js';
 
@@ -16,6 +17,7 @@ export class AutoModelForImageTextToText {
   ): Promise<SmolVLMForConditionalGeneration> {
     const folder = await openCheckpoint(location, options);
     try {
+      await refuseAdapter(folder);
       const config = (await folder.json('config.json')) as { model_type?: unknown } | null;
       checkType(config?.model_type, 'config.json: model_type');
     } finally {

@@ -1,3 +1,4 @@
+import type { CheckpointLocation } from '../checkpoint/folder.js';
 import { InputError } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
 import type { LoadOptions } from '../model/load.js';
@@ -42,7 +43,14 @@ export interface PlacementOptions {
 /** Options of `from_pretrained`. */
 export interface PretrainedOptions
   extends PlacementOptions,
-    Omit<LoadOptions, 'weightDtype' | 'positionDtype'> {}
+    Omit<LoadOptions, 'weightDtype' | 'positionDtype' | 'adapter'> {
+  /**
+   * A PEFT folder (adapter_config.json and adapter_model.safetensors) whose LoRA adapter is merged into the weights while
+   * they are read, as peft's merge_and_unload does: its path, its URL, or its files by name. With `dtype` the base is rounded
+   * first and the merged weights are kept in that dtype; otherwise in the one that they are stored in.
+   */
+  adapter?: CheckpointLocation;
+}
 
 /** Options of new models with random weights. */
 export interface InitOptions extends PretrainedOptions {
@@ -51,8 +59,17 @@ export interface InitOptions extends PretrainedOptions {
 }
 
 /** @throws InputError naming the option whose value means nothing here */
-export function readOptions(options: PretrainedOptions): LoadOptions {
-  const { dtype, torch_dtype, device_map, device, attn_implementation, position_dtype, ...load } = options;
+export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adapter'> {
+  const {
+    adapter: _,
+    dtype,
+    torch_dtype,
+    device_map,
+    device,
+    attn_implementation,
+    position_dtype,
+    ...load
+  } = options;
   checkDevice('device_map', device_map);
   checkDevice('device', device);
   oneOf('attn_implementation', attn_implementation, ATTENTIONS);

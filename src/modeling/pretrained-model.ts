@@ -255,7 +255,9 @@ export async function loadPretrained<L extends Level, T>(
   const read = readOptions(options);
   const folder = await openCheckpoint(location, options);
   try {
-    const model = await loadLevel(level, folder, read);
+    const adapter =
+      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
+    const model = await loadLevel(level, folder, { ...read, adapter });
     try {
       const dtype = dtypeName(options.dtype ?? options.torch_dtype);
       return { loaded: new Loaded(model, dtype), extra: await more(folder, model) };

@@ -36,6 +36,8 @@ interface PathOptions {
   /** Called when the golden is open, and when the model is loaded. */
   onGolden?: (golden: Golden) => void;
   onModel?: (model: Model) => void;
+  /** A PEFT folder whose LoRA adapter is merged into the checkpoint. */
+  adapter?: string;
 }
 
 const WEIGHT_DTYPES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
@@ -57,7 +59,9 @@ export async function parity(
     const checkpoint = await openCheckpoint(folder, options);
     // A run in half precision rounded its weights too.
     const weightDtype = WEIGHT_DTYPES[golden.dtype];
-    const loading = loadModel(checkpoint, { ...options, weightDtype });
+    const adapter =
+      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
+    const loading = loadModel(checkpoint, { ...options, weightDtype, adapter });
     const model = await loading.finally(() => checkpoint.close());
     try {
       options.onModel?.(model);
