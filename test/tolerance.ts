@@ -97,4 +97,4 @@ export const SAMPLING_RELATIVE = 1e-12;
 export const MERGED_RELATIVE = { F32: 2.5e-7, F16: 2 ** -10, BF16: 2 ** -7 } as const;
 
 /** The share of merged weights that may differ at all: in half precision next to none. */
-export const MERGED_DIFFERENT_SHARE = { F32: 0.5, F16: 0.002, BF16: 0.002 } as const;
+export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as const;

@@ -5,7 +5,7 @@ import { openCheckpoint } from '../checkpoint/folder.js';
 import { InputError, SmolVLMError } from '../errors.js';
 import { readGenerationConfig } from '../generation/config.js';
 import { greedy } from '../generation/greedy.js';
-import { loadModel } from '../model/load.js';
+import { loadModel, refuseAdapter } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import type { SmolVLMProcessor } from '../processing/index.js';
 import { readArguments, readInteger, UsageError } from './arguments.js';
@@ -17,6 +17,7 @@ const HELP = `smolvlm describe IMAGE… — answers a question about each pictur
   IMAGE…              picture files (JPEG, PNG)
   --prompt TEXT       the question (default: Describe this image.)
   --model DIR         a checkpoint folder (default: the small one that comes with the package)
+  --adapter DIR       a PEFT LoRA adapter of that model, merged into it
   --max-new-tokens N  tokens of an answer at most (default: 128)
   --time              show how long each picture took
 
@@ -30,6 +31,7 @@ Examples:
 export interface DescribeOptions {
   prompt: string;
   model: string;
+  adapter?: string;
   maxNewTokens: number;
   time: boolean;
 }
@@ -40,6 +42,7 @@ export async function describeCommand(args: string[]): Promise<number> {
     help: { type: 'boolean', short: 'h' },
     prompt: { type: 'string', short: 'p' },
     model: { type: 'string', short: 'm' },
+    adapter: { type: 'string' },
     'max-new-tokens': { type: 'string', short: 'n' },
     time: { type: 'boolean' },
   });
@@ -51,6 +54,7 @@ export async function describeCommand(args: string[]): Promise<number> {
   const options: DescribeOptions = {
     prompt: values.prompt ?? 'Describe this image.',
     model: values.model ?? embeddedCheckpoint(),
+    adapter: values.adapter,
     maxNewTokens: readInteger(values['max-new-tokens'] ?? '128', 'max-new-tokens', 1),
     time: values.time ?? false,
   };
@@ -71,7 +75,7 @@ async function describeAll(
   signal: AbortSignal,
 ): Promise<boolean> {
   const progress = new ProgressLine();
-  const loaded = await load(options.model, progress, signal);
+  const loaded = await load(options, progress, signal);
   let good = true;
   try {
     for (const image of images) {
@@ -103,11 +107,19 @@ interface Loaded {
   pad_token_id: number | undefined;
 }
 
-async function load(location: string, progress: ProgressLine, signal: AbortSignal): Promise<Loaded> {
+async function load(
+  { model: location, adapter: adapterLocation }: DescribeOptions,
+  progress: ProgressLine,
+  signal: AbortSignal,
+): Promise<Loaded> {
   const folder = await openCheckpoint(location, { signal });
   try {
+    await refuseAdapter(folder);
     const processor = await loadProcessor(folder);
+    const adapter =
+      adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, { signal });
     const model = await loadModel(folder, {
+      adapter,
       signal,
       progress_callback: ({ loaded, total }) => {
         const percent = Math.floor((100 * loaded) / total);

@@ -1,7 +1,14 @@
+import { adapterChanges, openAdapter } from '../checkpoint/adapter.js';
 import { type CheckpointFolder, openCheckpoint } from '../checkpoint/folder.js';
 import { weightMemoryBytes } from '../checkpoint/load.js';
-import { checkTensors, type ExpectedTensor, expectedTensors } from '../checkpoint/manifest.js';
+import {
+  checkTensors,
+  type ExpectedTensor,
+  expectedTensors,
+  type TensorExpectation,
+} from '../checkpoint/manifest.js';
 import { parseConfig, type SmolVLMConfig } from '../model/config.js';
+import { refuseAdapter } from '../model/load.js';
 import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
 import { readArguments, UsageError } from './arguments.js';
 import { megabytes } from './terminal.js';
@@ -9,6 +16,7 @@ import { megabytes } from './terminal.js';
 const HELP = `smolvlm info DIR — what a checkpoint folder holds and the memory it will need
 
   DIR     a folder with config.json and model.safetensors (or shards with their index)
+  --adapter DIR  check a PEFT LoRA adapter for it, and say what it changes
   --json  print JSON instead of a table
 
 Example:
@@ -19,6 +27,7 @@ Example:
 export async function infoCommand(args: string[]): Promise<number> {
   const { values, positionals } = readArguments(args, {
     help: { type: 'boolean', short: 'h' },
+    adapter: { type: 'string' },
     json: { type: 'boolean' },
   });
   if (values.help) {
@@ -28,7 +37,7 @@ export async function infoCommand(args: string[]): Promise<number> {
   if (positionals.length !== 1) throw new UsageError(`expected one folder, got ${positionals.length}`);
   const folder = await openCheckpoint(positionals[0]);
   try {
-    const info = await checkpointInfo(folder);
+    const info = await checkpointInfo(folder, values.adapter);
     process.stdout.write(values.json ? `${JSON.stringify(info, null, 2)}\n` : table(info));
     return 0;
   } finally {
@@ -52,11 +61,14 @@ interface CheckpointInfo {
   parts: Part[];
   total: Part;
   memory: { weights: number; activations: number; cachePerToken: number };
+  /** Tensors that the adapter adds a product to, and those that it replaces. */
+  adapter?: { folder: string; merged: number; replaced: number };
 }
 
 type Tensors = ReadonlyMap<string, { dtype: string; shape: readonly number[]; begin: number; end: number }>;
 
-async function checkpointInfo(folder: CheckpointFolder): Promise<CheckpointInfo> {
+async function checkpointInfo(folder: CheckpointFolder, adapter?: string): Promise<CheckpointInfo> {
+  await refuseAdapter(folder);
   const config = parseConfig(await folder.json('config.json'));
   const shards = await folder.weights();
   const expected = expectedTensors(config);
@@ -84,7 +96,19 @@ async function checkpointInfo(folder: CheckpointFolder): Promise<CheckpointInfo>
       activations: activationBytes(config),
       cachePerToken: cacheBytesPerToken(config),
     },
+    adapter: adapter === undefined ? undefined : await adapterInfo(adapter, expected),
   };
+}
+
+async function adapterInfo(location: string, expected: TensorExpectation) {
+  const adapter = await openAdapter(await openCheckpoint(location));
+  try {
+    const changes = [...adapterChanges(adapter, expected).values()];
+    const count = (kind: 'lora' | 'replacement') => changes.filter((change) => change[kind]).length;
+    return { folder: location, merged: count('lora'), replaced: count('replacement') };
+  } finally {
+    await adapter.close();
+  }
 }
 
 function describePart(name: string, expected: readonly ExpectedTensor[], tensors: Tensors): Part {
@@ -100,7 +124,7 @@ function describePart(name: string, expected: readonly ExpectedTensor[], tensors
   };
 }
 
-function table({ folder, config, files, parts, total, memory }: CheckpointInfo): string {
+function table({ folder, config, files, parts, total, memory, adapter }: CheckpointInfo): string {
   const { vision_config: vision, text_config: text } = config;
   const tied = text.tie_word_embeddings ? ', lm_head tied' : '';
   const lines = [
@@ -136,6 +160,10 @@ function table({ folder, config, files, parts, total, memory }: CheckpointInfo):
       `${megabytes(memory.cachePerToken * context)} for the whole context of ${context}`,
     '',
   );
+  if (adapter) {
+    const { merged, replaced } = adapter;
+    lines.splice(-1, 0, `adapter ${adapter.folder}: ${merged} tensors merged, ${replaced} replaced`);
+  }
   return lines.join('\n');
 }
 

@@ -6,7 +6,8 @@ import { parityJson } from '../parity/json.js';
 import { parity, summarize } from '../parity/parity.js';
 import { closing, ParityTable } from '../parity/table.js';
 
-const USAGE = 'usage: smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--json F] [--html F] [--strict]';
+const USAGE =
+  'usage: smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--adapter DIR] [--json F] [--html F] [--strict]';
 
 const HELP = `${USAGE}
 
@@ -18,6 +19,7 @@ A tensor holds if its NMSE, Σ(a−b)²/Σb², is at most 1e-10 against both the
 tensor of the file that the runtime does not produce fails as missing. A greedy continuation in the file must be
 identical, ties under a float64 gap of 1e-5 apart.
 
+  --adapter DIR  merge a PEFT LoRA adapter into the checkpoint first
   --json F    write the report as JSON to F; "-" writes it to the output in place of the table
   --html F    write the report as a page to F
   --strict    fail too where our largest error is over twice PyTorch's own float32 error ("ratio")
@@ -38,6 +40,7 @@ interface ParityArguments {
   help: boolean;
   checkpoint: string;
   golden: string;
+  adapter?: string;
   json?: string;
   html?: string;
   strict: boolean;
@@ -63,10 +66,18 @@ export async function parityCommand(argv: string[]): Promise<number> {
   }
 }
 
-async function run({ checkpoint, golden: path, json, html, strict }: ParityArguments): Promise<number> {
+async function run({
+  checkpoint,
+  golden: path,
+  adapter,
+  json,
+  html,
+  strict,
+}: ParityArguments): Promise<number> {
   const print = (line: string) => json !== '-' && process.stdout.write(`${line}\n`);
   let table: ParityTable | undefined;
   const report = await parity(checkpoint, path, {
+    adapter,
     onGolden: (golden) => {
       table = new ParityTable(golden, strict);
     },
@@ -88,6 +99,7 @@ function parseArguments(argv: string[]): ParityArguments {
       args: argv,
       allowPositionals: true,
       options: {
+        adapter: { type: 'string' },
         json: { type: 'string' },
         html: { type: 'string' },
         strict: { type: 'boolean' },
@@ -101,14 +113,14 @@ function parseArguments(argv: string[]): ParityArguments {
     throw new UsageError((error as Error).message);
   }
   const { values, positionals } = parsed;
-  const { json, html, strict = false, help = false } = values;
+  const { adapter, json, html, strict = false, help = false } = values;
   const [checkpoint = '', golden = ''] = positionals;
   if (!help && positionals.length !== 2) {
     throw new UsageError(
       `expected a checkpoint folder and a golden file, got ${positionals.length} arguments`,
     );
   }
-  return { help, checkpoint, golden, json, html, strict };
+  return { help, checkpoint, golden, adapter, json, html, strict };
 }
 
 async function save(path: string, text: string): Promise<void> {
