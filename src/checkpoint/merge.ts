@@ -97,11 +97,7 @@ class MergedSource implements ByteSource {
       const from = (first + at) % columns;
       const count = Math.min(columns - from, values.length - at);
       sums.fill(0);
-      for (let r = 0; r < rank; r++) {
-        const factor = left[row * rank + r];
-        const start = r * columns;
-        for (let k = from; k < from + count; k++) sums[k] += factor * right[start + k];
-      }
+      for (let r = 0; r < rank; r += 4) addRanks(sums, left, right, row * rank, r, rank, from, from + count);
       for (let k = 0; k < columns; k++) delta[k] = Math.fround(sums[k]) * scaling;
       if (kind !== 'linear') roundTo(dtype, delta);
       for (let k = 0; k < count; k++) values[at + k] += delta[from + k];
@@ -123,6 +119,36 @@ class MergedSource implements ByteSource {
         : [valuesB, valuesA];
     this.#factors = { of: lora, left, right };
     return this.#factors;
+  }
+}
+
+/**
+ * sums[k] += left[row + i]·right[i, k] for ranks i = r … r + 3 that there are, one after the other. Four at a time, so that a sum
+ * is fetched and put back once for the four.
+ */
+function addRanks(
+  sums: Float64Array,
+  left: Float32Array,
+  right: Float32Array,
+  row: number,
+  r: number,
+  rank: number,
+  from: number,
+  to: number,
+): void {
+  const columns = sums.length;
+  let at = r * columns + from;
+  if (r + 4 > rank) {
+    for (let i = r; i < rank; i++, at += columns) {
+      const factor = left[row + i];
+      for (let k = from, j = at; k < to; k++, j++) sums[k] += factor * right[j];
+    }
+    return;
+  }
+  const [a, b, c, d] = left.subarray(row + r, row + r + 4);
+  for (let k = from; k < to; k++, at++) {
+    const two = sums[k] + a * right[at] + b * right[at + columns];
+    sums[k] = two + c * right[at + 2 * columns] + d * right[at + 3 * columns];
   }
 }
 
