@@ -51,6 +51,7 @@ export async function describeCommand(args: string[]): Promise<number> {
     return 0;
   }
   if (positionals.length === 0) throw new UsageError('expected at least one picture');
+  if (values.prompt?.trim() === '') throw new UsageError('--prompt: expected a question, got nothing');
   const options: DescribeOptions = {
     prompt: values.prompt ?? 'Describe this image.',
     model: values.model ?? embeddedCheckpoint(),
@@ -79,17 +80,16 @@ async function describeAll(
   let good = true;
   try {
     for (const image of images) {
-      if (images.length > 1) process.stdout.write(`${image}: `);
       const started = performance.now();
       try {
-        const tokens = await describe(image, options, loaded, progress, signal);
+        const title = images.length > 1 ? `${image}: ` : '';
+        const tokens = await describe(image, title, options, loaded, progress, signal);
         const time = seconds(performance.now() - started);
         process.stdout.write(options.time ? `  [${time}, ${tokens} tokens]\n` : '\n');
       } catch (error) {
         if (!(error instanceof SmolVLMError)) throw error;
         good = false;
         progress.clear();
-        if (images.length > 1) process.stdout.write('\n');
         process.stderr.write(`smolvlm describe: ${image}: ${error.name}: ${error.message}\n`);
       }
     }
@@ -136,9 +136,10 @@ async function load(
   }
 }
 
-/** Writes the answer about one picture; returns the number of tokens made. */
+/** Writes the answer about one picture behind its title; returns the number of tokens made. */
 async function describe(
   path: string,
+  title: string,
   { prompt, maxNewTokens }: DescribeOptions,
   { model, processor, ...ids }: Loaded,
   progress: ProgressLine,
@@ -166,8 +167,9 @@ async function describe(
     process.stdout.write(shown);
   };
   for await (const [id] of greedy(model, inputs, { ...ids, max_new_tokens: maxNewTokens, signal })) {
+    // The title comes with the first token: progress has the line to itself until then.
     progress.clear();
-    tokens++;
+    if (tokens++ === 0) process.stdout.write(title);
     write(stream.push(id));
   }
   write(stream.end());

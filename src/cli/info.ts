@@ -57,6 +57,7 @@ interface Part {
 interface CheckpointInfo {
   folder: string;
   config: SmolVLMConfig;
+  tokensPerTile: number;
   files: { name: string; bytes: number }[];
   parts: Part[];
   total: Part;
@@ -81,6 +82,7 @@ async function checkpointInfo(folder: CheckpointFolder, adapter?: string): Promi
   return {
     folder: folder.name,
     config,
+    tokensPerTile: await tokensPerTile(folder, config),
     files: shards.files.map(({ name, bytes }) => ({ name, bytes })),
     parts: [
       part('vision', 'model.vision_model.'),
@@ -111,6 +113,13 @@ async function adapterInfo(location: string, expected: TensorExpectation) {
   }
 }
 
+/** The processor's file says it where there is one: its tiles may be smaller than the config's image_size. */
+async function tokensPerTile(folder: CheckpointFolder, config: SmolVLMConfig): Promise<number> {
+  const file = 'processor_config.json';
+  const json = (await folder.has(file)) ? ((await folder.json(file)) as { image_seq_len?: unknown }) : {};
+  return typeof json.image_seq_len === 'number' ? json.image_seq_len : config.image_seq_len;
+}
+
 function describePart(name: string, expected: readonly ExpectedTensor[], tensors: Tensors): Part {
   const held = expected.map((tensor) => tensors.get(tensor.name)!);
   const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((product, n) => product * n, 1);
@@ -124,7 +133,16 @@ function describePart(name: string, expected: readonly ExpectedTensor[], tensors
   };
 }
 
-function table({ folder, config, files, parts, total, memory, adapter }: CheckpointInfo): string {
+function table({
+  folder,
+  config,
+  tokensPerTile,
+  files,
+  parts,
+  total,
+  memory,
+  adapter,
+}: CheckpointInfo): string {
   const { vision_config: vision, text_config: text } = config;
   const tied = text.tie_word_embeddings ? ', lm_head tied' : '';
   const lines = [
@@ -133,7 +151,7 @@ function table({ folder, config, files, parts, total, memory, adapter }: Checkpo
       `${vision.image_size} px in patches of ${vision.patch_size}, ${vision.hidden_act}`,
     `  text    ${text.num_hidden_layers} layers × ${text.hidden_size}, ${text.num_attention_heads} heads over ` +
       `${text.num_key_value_heads}, vocabulary ${text.vocab_size}, context ${text.max_position_embeddings}${tied}`,
-    `  a tile takes ${config.image_seq_len} tokens (scale_factor ${config.scale_factor})`,
+    `  a tile takes ${tokensPerTile} tokens (scale_factor ${config.scale_factor})`,
     `  files   ${files.map(({ name, bytes }) => `${name} ${megabytes(bytes)}`).join(', ')}`,
     '',
     row(['part', 'tensors', 'parameters', 'dtype', 'on disk', 'in memory']),

@@ -12,7 +12,7 @@ export class ProgressLine {
   show(text: string): void {
     if (!this.#stream.isTTY || performance.now() - this.#last < 100) return;
     this.#last = performance.now();
-    const width = Math.max(20, (this.#stream.columns ?? 80) - 1);
+    const width = Math.max(20, (this.#stream.columns || 80) - 1);
     this.#stream.write(`\r\x1b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`);
     this.#shown = true;
   }

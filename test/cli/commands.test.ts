@@ -50,6 +50,7 @@ test('wrong calls exit 2 with a line that says what is wrong', async () => {
     [['describe'], /expected at least one picture/],
     [['describe', 'a.png', '--modle', 'x'], /Unknown option '--modle'/],
     [['describe', 'a.png', '--max-new-tokens', '0'], /expected an integer of at least 1, got '0'/],
+    [['describe', 'a.png', '--prompt', ' '], /--prompt: expected a question, got nothing/],
     [['info'], /expected one folder, got 0/],
   ];
   for (const [args, message] of cases) {
@@ -78,6 +79,7 @@ test('info counts parameters, bytes and memory by part', async () => {
   const info = JSON.parse(stdout);
   const sum = info.parts.reduce((total: number, part: { parameters: number }) => total + part.parameters, 0);
   assert.is(sum, info.total.parameters);
+  assert.is(info.tokensPerTile, 16);
   assert.ok(info.total.parameters > 1e5, `${info.total.parameters} parameters`);
   assert.ok(info.memory.weights >= info.total.bytes);
   const human = await runCli(['info', shapes]);
