@@ -54,8 +54,8 @@ const INPUTS = [
   'image_hidden_states',
 ] as const;
 
-/** What the processor gives beside the model's inputs. */
-const PROCESSOR_EXTRAS = ['rows', 'cols', 'decoders'] as const;
+/** What the processor says of pictures and videos beside the model's inputs: its result may be passed on whole. */
+export const PROCESSOR_EXTRAS: readonly string[] = ['rows', 'cols', 'decoders', 'video_metadata'];
 
 const HOOKS = [
   'generation_config',

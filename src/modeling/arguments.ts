@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js';
+import { PROCESSOR_EXTRAS } from '../generation/generate.js';
 import { KVCache } from '../model/cache.js';
 import type { ForwardInputs } from '../model/forward.js';
 import type { LogitsToKeep } from '../model/head.js';
@@ -39,16 +40,13 @@ export const MODEL_ARGUMENTS = [
 
 export const CAUSAL_ARGUMENTS = [...MODEL_ARGUMENTS, 'labels', 'logits_to_keep'] as const;
 
-/** What a processor's result says of its pictures beside the model's inputs: it may be passed on whole. */
-const PROCESSOR_NOTES: readonly string[] = ['rows', 'cols', 'decoders'];
-
 /**
  * A forward's arguments without those that are null or undefined, which Python's None would be.
  * @throws InputError for a name that is none of `names`, a switch that is neither true nor false, a tensor that is none
  */
 export function givenArguments<T extends object>(args: T, names: readonly string[]): T {
   const given = Object.entries(args).filter(
-    ([name, value]) => value !== undefined && value !== null && !PROCESSOR_NOTES.includes(name),
+    ([name, value]) => value !== undefined && value !== null && !PROCESSOR_EXTRAS.includes(name),
   );
   for (const [name, value] of given) {
     if (!names.includes(name)) throw wrong('no such argument', name, names.join(', '), name);

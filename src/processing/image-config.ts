@@ -71,8 +71,9 @@ export function imageProcessorOptions(
   }
   const checked = options as unknown as ImageProcessorOptions;
   resamplingName(checked.resample);
-  const edges = Object.values(checked.size as object);
-  const known = 'longest_edge' in checked.size || ('height' in checked.size && 'width' in checked.size);
+  const size = Object(checked.size) as object;
+  const edges = Object.values(size);
+  const known = 'longest_edge' in size || ('height' in size && 'width' in size);
   if (!known || !edges.every(isEdge))
     throw invalid('size', '{longest_edge} or {height, width}', checked.size);
   if (!isEdge(checked.max_image_size.longest_edge)) {

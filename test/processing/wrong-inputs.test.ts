@@ -1,7 +1,7 @@
 import { deflateSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ImageError, InputError, MemoryError, type SmolVLMError } from '../../src/errors.js';
+import { ConfigError, ImageError, InputError, MemoryError, type SmolVLMError } from '../../src/errors.js';
 import { type DecodeOptions, decodeImage, SmolVLMImageProcessor } from '../../src/processing/index.js';
 import { cases, fixtureBytes, sha256 } from './pictures.js';
 import { loadProcessor, OWN } from './text-fixtures.js';
@@ -264,6 +264,16 @@ test('more and fewer <image> than pictures, an empty prompt: InputError with bot
   const { input_ids, pixel_values } = await processor.process({ text: 'What? <image>', images: image });
   assert.ok(input_ids.dims[1] > 16);
   assert.equal(pixel_values!.dims.slice(2), [3, 64, 64]);
+});
+
+test('sizes that are none are ConfigErrors naming the option', async () => {
+  for (const size of [512, 'large', [], { longest_edge: 0 }, { height: 40 }]) {
+    await fails(
+      () => new SmolVLMImageProcessor({ size: size as never }),
+      { type: ConfigError, what: /invalid option/, where: /size$/, expected: /longest_edge/, got: /./ },
+      JSON.stringify(size),
+    );
+  }
 });
 
 test.run();
