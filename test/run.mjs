@@ -42,6 +42,16 @@ for (const file of files) {
   if (failed) console.log(text);
 }
 if (files.length === 0) totals.failed = 1;
+const records = existsSync(record)
+  ? readFileSync(record, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  : [];
+for (const { file, title } of records.filter(({ assertions }) => assertions === 0)) {
+  totals.failed++;
+  console.log(`FAIL ${file}: made no assertion: ${title}`);
+}
 if (pattern === '' && existsSync(join(root, 'FEATURES.md'))) features();
 rmSync(scratch, { recursive: true, force: true });
 const skipped = totals.skipped ? `, ${totals.skipped} skipped` : '';
@@ -50,10 +60,6 @@ process.exit(totals.failed ? 1 : 0);
 
 /** The table of features counts as a test of its own: every test that it names must have run and asserted. */
 function features() {
-  const records = readFileSync(record, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
   const { problems, rows } = checkFeatures(join(root, 'FEATURES.md'), records);
   totals[problems.length ? 'failed' : 'passed']++;
   console.log(`${problems.length ? 'FAIL' : 'ok  '} FEATURES.md (${rows} rows)`);
