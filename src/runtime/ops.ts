@@ -4,7 +4,7 @@ import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
 import type { Weight } from './weight.js';
 
-/** Multiply-adds in one kernel call at most: 5 to 10 ms, so that a run can pause between calls. */
+/** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
 const STEP_MACS = 2e8;
 /** Rows of a product taken at once: their activations stay in the second-level cache while the weights stream by. */
 const STEP_ROWS = 120;
