@@ -15,11 +15,17 @@ const quiet = process.argv.includes('--quiet');
 const say = (text) => quiet || console.log(text);
 
 install();
-step('kernels', ['assembly', 'asconfig.json'], ['build/kernels.wasm'], () => {
-  mkdirSync(join(root, 'build'), { recursive: true });
-  bin('assemblyscript', 'bin/asc.js', ['--target', 'release']);
-  embed();
-});
+step(
+  'kernels',
+  ['assembly', 'asconfig.json', '.ci/setup.mjs'],
+  ['build/kernels.wasm', 'build/kernels-relaxed.wasm', 'src/runtime/kernels.generated.ts'],
+  () => {
+    mkdirSync(join(root, 'build'), { recursive: true });
+    bin('assemblyscript', 'bin/asc.js', ['--target', 'release']);
+    bin('assemblyscript', 'bin/asc.js', ['--target', 'relaxed']);
+    embed();
+  },
+);
 step(
   'jpeg decoder',
   ['.ci/embed-jpeg.mjs', 'package-lock.json'],
@@ -61,12 +67,14 @@ function step(name, inputs, outputs, action) {
   writeFileSync(stamp, hash(inputs.map((path) => join(root, path))));
 }
 
-/** The kernels' binary travels inside the JavaScript, so that no runtime has to find a file beside it. */
+/** The kernels' binaries travel inside the JavaScript, so that no runtime has to find a file beside it. */
 function embed() {
-  const binary = readFileSync(join(root, 'build/kernels.wasm'));
+  const base64 = (name) => readFileSync(join(root, 'build', name)).toString('base64');
   const text = [
-    '// Made by .ci/setup.mjs from build/kernels.wasm; not committed.',
-    `export const KERNELS_WASM_BASE64 =\n  '${binary.toString('base64')}';`,
+    '// Made by .ci/setup.mjs from build/kernels.wasm and build/kernels-relaxed.wasm; not committed.',
+    `export const KERNELS_WASM_BASE64 =\n  '${base64('kernels.wasm')}';`,
+    '/** The variant with relaxed SIMD (fused multiply-add, the 7-bit dot product). */',
+    `export const KERNELS_RELAXED_WASM_BASE64 =\n  '${base64('kernels-relaxed.wasm')}';`,
     '',
   ].join('\n');
   writeFileSync(join(root, 'src/runtime/kernels.generated.ts'), text);

@@ -26,7 +26,7 @@ const DTYPES = ['f32', 'bf16', 'f16'] as const;
 
 const shapes: Shapes = JSON.parse(readFileSync('bench/shapes.json', 'utf8'));
 const pattern = process.argv[2] ?? '';
-const memory = new WebAssembly.Memory({ initial: (512 * MIB) / 65536 });
+const memory = new WebAssembly.Memory({ initial: (512 * MIB) / 65536, maximum: 65536 });
 const instantiate = (bytes: Uint8Array) =>
   new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env: { memory } }).exports;
 const kernels = instantiate(Buffer.from(KERNELS_WASM_BASE64, 'base64')) as unknown as Kernels;

@@ -1,8 +1,8 @@
 import { instantiate } from '@assemblyscript/loader';
-import { abortError, DisposedError } from '../errors.js';
+import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena } from './arena.js';
+import { hasRelaxedSimd, kernelsModule } from './binaries.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
-import { KERNELS_WASM_BASE64 } from './kernels.generated.js';
 import type { Kernels } from './kernels.js';
 import { Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
@@ -12,6 +12,11 @@ export interface EngineOptions {
   maximumBytes?: number;
   /** The kernels, compiled already: for hosts that do not compile at run time. Default: the embedded binary. */
   module?: WebAssembly.Module;
+  /**
+   * Kernels with relaxed SIMD (fused multiply-add, the 7-bit dot product): faster, but their bits depend on the processor.
+   * true: them or an error; 'auto': them where the host has them. Default: false.
+   */
+  relaxed?: boolean | 'auto';
 }
 
 /**
@@ -34,9 +39,14 @@ export class Engine {
   }
 
   /** @throws MemoryError when the host refuses even the first page. */
-  static async create({ maximumBytes = MEMORY_LIMIT, module }: EngineOptions = {}): Promise<Engine> {
+  static async create({
+    maximumBytes = MEMORY_LIMIT,
+    module,
+    ...options
+  }: EngineOptions = {}): Promise<Engine> {
+    const relaxed = useRelaxed(options.relaxed);
     const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
-    const source = module ?? (await compiled());
+    const source = module ?? (await kernelsModule(relaxed, false));
     const instance = await instantiate<Record<string, unknown>>(source, { env: { memory } });
     const kernels = instance.exports as unknown as Kernels & { heap_base(): number };
     return new Engine(memory, kernels, kernels.heap_base(), maximumBytes);
@@ -137,15 +147,14 @@ export class Engine {
   }
 }
 
-let compiledModule: Promise<WebAssembly.Module> | undefined;
-
-/** The embedded binary, compiled once per process and shared by all engines. */
-function compiled(): Promise<WebAssembly.Module> {
-  compiledModule ??= WebAssembly.compile(fromBase64(KERNELS_WASM_BASE64));
-  return compiledModule;
-}
-
-function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  const binary = atob(text);
-  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+/** @throws InputError where relaxed SIMD is demanded and the host has none */
+function useRelaxed(wanted: boolean | 'auto' = false): boolean {
+  if (wanted === false || hasRelaxedSimd()) return wanted !== false;
+  if (wanted === 'auto') return false;
+  throw new InputError({
+    what: 'this host has no relaxed SIMD',
+    where: 'relaxed',
+    expected: "a newer WebAssembly engine (Node 22 or later), or relaxed: 'auto'",
+    got: 'true',
+  });
 }

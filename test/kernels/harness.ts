@@ -10,7 +10,7 @@ const MEMORY_PAGES = 2048;
 const GUARD_BYTES = 64;
 const GUARD_WORD = 0xdeadbeef;
 
-const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES });
+const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: 65536 });
 const bytes = Uint8Array.from(Buffer.from(KERNELS_WASM_BASE64, 'base64'));
 const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
 export const kernels = instance.exports as unknown as Kernels;
