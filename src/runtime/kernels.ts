@@ -165,10 +165,3 @@ export type Gemm = (
   ldc: number,
   accumulate: number,
 ) => void;
-
-/** Which arguments of a kernel are float32 (bit i: argument i); the others are integers. For calls that threads pass on. */
-export const FLOAT_ARGUMENTS: { readonly [K in keyof Kernels]?: number } = {
-  f32_layer_norm: 1 << 6,
-  f32_rms_norm: 1 << 5,
-  f32_attention: 1 << 10,
-};
