@@ -3,11 +3,11 @@
  * until `set_scratch` moves them: instances that share a memory (one for each thread) each need their own. (They are no
  * `memory.data`, because the binary would carry their zeros.)
  */
-import { K_BLOCK, ROW_BLOCK } from './blocks';
+import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 
 const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
-const TILE_BYTES: usize = 4 * 8 * 4;
+const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
@@ -16,7 +16,7 @@ const firstScratch: usize = (__heap_base + 63) & ~63;
 export let rowScratch: usize = firstScratch;
 /** One K-block of one panel widened to float32. */
 export let panelScratch: usize = rowScratch + ROW_BYTES;
-/** One 4 × 8 output tile, for edges where fewer are written. */
+/** One output tile, for edges where fewer are written. */
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
