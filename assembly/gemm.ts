@@ -3,9 +3,10 @@
  * constant wherever these functions are called, so that one branch remains.
  */
 import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
-import { emptyProduct, panelBlock, spreadRows } from './gemm_tile';
+import { emptyProduct, panelBlock } from './gemm_tile';
 import { gemv } from './gemv';
 import { panelScratch, rowScratch } from './scratch';
+import { spreadRows } from './spread';
 import { BF16, F16, F32, weights4 } from './widen';
 
 // @ts-ignore: decorator
@@ -63,7 +64,7 @@ export function gemm(
 /** K rows of a panel to float32 in scratch. */
 // @ts-ignore: decorator
 @inline
-function widenBlock(dtype: i32, w: usize, K: usize): void {
+export function widenBlock(dtype: i32, w: usize, K: usize): void {
   let to = panelScratch;
   const end = to + (K << 5);
   while (to < end) {

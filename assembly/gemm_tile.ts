@@ -10,7 +10,7 @@ import { biasScratch, tileScratch } from './scratch';
 import { BF16, F32, weights4 } from './widen';
 
 /**
- * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand, s is `[K][rows][4 equal lanes]`: loads
+ * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is `[K][rows][4 equal lanes]`: loads
  * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20). `rows` and
  * the weights' `dtype` are constants wherever this is called, so that one tile remains.
  */
@@ -99,35 +99,6 @@ function tileBf16(rows: usize, out: usize, ldc: usize, s: usize, w: usize, K: us
     if (rows == 4) return tile(4, BF16, out, ldc, s, w, K, first, bias);
     if (rows == 5) return tile(5, BF16, out, ldc, s, w, K, first, bias);
   }
-}
-
-/** Rows of `a` (lda in bytes) in tiles of TILE_ROWS and what is left over, each `[K][rows][4 equal lanes]`. */
-export function spreadRows(s: usize, a: usize, lda: usize, M: usize, K: usize): void {
-  for (let row: usize = 0; row < M; row += TILE_ROWS) {
-    const rows = min(TILE_ROWS, M - row);
-    const step = rows << 4;
-    for (let r: usize = 0; r < rows; r++, a += lda) spreadRow(s + (r << 4), step, a, K);
-    s += K * step;
-  }
-}
-
-/** K values, each four times, `step` bytes apart. */
-// @ts-ignore: decorator
-@inline
-function spreadRow(to: usize, step: usize, from: usize, K: usize): void {
-  const whole = from + ((K & ~3) << 2);
-  const end = from + (K << 2);
-  const step2 = step << 1;
-  for (; from < whole; from += 16) {
-    const x = v128.load(from);
-    v128.store(to, v128.shuffle<i32>(x, x, 0, 0, 0, 0));
-    v128.store(to + step, v128.shuffle<i32>(x, x, 1, 1, 1, 1));
-    to += step2;
-    v128.store(to, v128.shuffle<i32>(x, x, 2, 2, 2, 2));
-    v128.store(to + step, v128.shuffle<i32>(x, x, 3, 3, 3, 3));
-    to += step2;
-  }
-  for (; from < end; from += 4, to += step) v128.store(to, v128.load_splat<f32>(from));
 }
 
 /** Adds a block's sums of one row to its totals, and the bias where there is one. */

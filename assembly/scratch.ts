@@ -9,6 +9,7 @@ const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
+const SUM_BYTES: usize = ROW_BLOCK * 4;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -20,6 +21,8 @@ export let panelScratch: usize = rowScratch + ROW_BYTES;
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
+/** One number for each row of a block. */
+export let sumScratch: usize = biasScratch + BIAS_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -28,7 +31,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES;
+  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES + SUM_BYTES;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -37,4 +40,5 @@ export function set_scratch(base: usize): void {
   panelScratch = rowScratch + ROW_BYTES;
   tileScratch = panelScratch + PANEL_BYTES;
   biasScratch = tileScratch + TILE_BYTES;
+  sumScratch = biasScratch + BIAS_BYTES;
 }
