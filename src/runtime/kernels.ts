@@ -24,15 +24,15 @@ export interface Kernels {
   f32_f16w_gemm: Gemm;
 
   // ---- panels ---------------------------------------------------------------------------------------------------
-  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src 4-aligned). */
+  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src of any alignment). */
   panel8_pack_32(out: number, src: number, rows: number, K: number, ld: number): void;
-  /** The same for 2-byte elements (src 2-aligned). */
+  /** The same for 2-byte elements. */
   panel8_pack_16(out: number, src: number, rows: number, K: number, ld: number): void;
   /** out[i] = row ids[i] of a panelled matrix with K columns; ids int32, each in range (the caller has checked). */
   f32_f32w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_bf16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_f16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
-  /** n contiguous bfloat16 / float16 values (src 2-aligned) to float32, exact. */
+  /** n contiguous bfloat16 / float16 values (src of any alignment) to float32, exact. */
   f32_bf16_unpack(out: number, src: number, n: number): void;
   f32_f16_unpack(out: number, src: number, n: number): void;
 
