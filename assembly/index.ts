@@ -6,6 +6,10 @@ export { f32_f16w_gemm } from './gemm_f16';
 export {
   panel8_pack_32, panel8_pack_16, f32_f32w_gather, f32_bf16w_gather, f32_f16w_gather, f32_bf16_unpack, f32_f16_unpack,
 } from './panel';
+export {
+  i8_f32_pack, i8_bf16_pack, i8_f16_pack, i4_f32_pack, i4_bf16_pack, i4_f16_pack,
+} from './quantize';
+export { i8_repack, i4_repack, i8_unpack_rows, i4_unpack_rows } from './quantize_rows';
 export { f32_layer_norm, f32_rms_norm } from './norm';
 export { f32_add, f32_mul, f32_relu } from './elementwise';
 export { f32_gelu_tanh, f32_gelu_erf, f32_gelu_quick, f32_selu, f32_silu, f32_silu_mul } from './activation';

@@ -36,6 +36,33 @@ export interface Kernels {
   f32_bf16_unpack(out: number, src: number, n: number): void;
   f32_f16_unpack(out: number, src: number, n: number): void;
 
+  // ---- quantised panels -------------------------------------------------------------------------------------------
+  /**
+   * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
+   * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
+   * `rows` are zeros. A record is 8 bfloat16 scales, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]`, −127…127 (272 bytes),
+   * or 16 bytes with the nibbles of outputs 0–3 × 4 k low and of outputs 4–7 × 4 k high, q + 8 (144 bytes). A weight is
+   * scale · q with the scale that leaves the least squared error among those tried (assembly/quantize_scale.ts); 4-bit
+   * scales may be negative. A row of a block whose magnitudes are all under 2^−100 becomes zeros.
+   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 in magnitude, and the panel is unfinished.
+   */
+  i8_f32_pack: QuantisedPack;
+  i8_bf16_pack: QuantisedPack;
+  i8_f16_pack: QuantisedPack;
+  i4_f32_pack: QuantisedPack;
+  i4_bf16_pack: QuantisedPack;
+  i4_f16_pack: QuantisedPack;
+  /**
+   * The same panels from rows that are quantised already, as a file holds them: int8 `[rows][K]`, or nibbles
+   * `[rows][ceil(K/2)]` (q + 8, an even k in the low half), and bfloat16 scales `[rows][ceil(K/32)]` (2-aligned).
+   * @returns −1; or r·K + k of a q of −128, or of the first weight under a scale that is not finite: unfinished then.
+   */
+  i8_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  i4_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
+  i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+
   // ---- norms: rows of n ------------------------------------------------------------------------------------------
   /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
   f32_layer_norm(
@@ -161,3 +188,5 @@ export type Gemm = (
   ldc: number,
   accumulate: number,
 ) => void;
+
+export type QuantisedPack = (out: number, src: number, rows: number, K: number, ld: number) => number;
