@@ -5,6 +5,7 @@ export { f32_bf16w_gemm } from './gemm_bf16';
 export { f32_f16w_gemm } from './gemm_f16';
 export {
   panel8_pack_32, panel8_pack_16, f32_f32w_gather, f32_bf16w_gather, f32_f16w_gather, f32_bf16_unpack, f32_f16_unpack,
+  panel8_put_scales, panel8_take_scales,
 } from './panel';
 export {
   i8_f32_pack, i8_bf16_pack, i8_f16_pack, i4_f32_pack, i4_bf16_pack, i4_f16_pack,

@@ -118,3 +118,25 @@ export function f32_f16_unpack(out: usize, src: usize, n: usize): void {
   for (; i + 4 <= n; i += 4) v128.store(out + (i << 2), f16x4(src + (i << 1)));
   for (; i < n; i++) store<f32>(out + (i << 2), f16(src + (i << 1)));
 }
+
+/** rows (1..8) × blocks bfloat16 scales into the heads of a quantised panel's records; −1, or the first that is not finite. */
+export function panel8_put_scales(out: usize, src: usize, rows: usize, blocks: usize, record: usize): i32 {
+  for (let block: usize = 0; block < blocks; block++, out += record) {
+    for (let r: usize = 0; r < 8; r++) {
+      const at = r * blocks + block;
+      const scale = r < rows ? load<u16>(src + (at << 1)) : 0;
+      if ((scale & 0x7f80) == 0x7f80) return <i32>at;
+      store<u16>(out + (r << 1), scale);
+    }
+  }
+  return -1;
+}
+
+/** The way back. */
+export function panel8_take_scales(out: usize, panel: usize, rows: usize, blocks: usize, record: usize): void {
+  for (let block: usize = 0; block < blocks; block++, panel += record) {
+    for (let r: usize = 0; r < rows; r++) {
+      store<u16>(out + ((r * blocks + block) << 1), load<u16>(panel + (r << 1)));
+    }
+  }
+}

@@ -62,6 +62,13 @@ export interface Kernels {
   /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
   i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
   i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  /**
+   * The scales alone of a panel of `blocks` records of `record` bytes, from and to rows as a file holds them,
+   * `[rows][blocks]` (of any alignment).
+   * @returns −1; or r·blocks + block of the first scale that is not finite: unfinished then.
+   */
+  panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
+  panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;
 
   // ---- norms: rows of n ------------------------------------------------------------------------------------------
   /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
