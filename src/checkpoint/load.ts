@@ -1,37 +1,56 @@
-import { type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
+import { type PanelDtype, type QuantizedDtype, type Weight, weightBytes } from '../runtime/weight.js';
 import type { ExpectedTensor } from './manifest.js';
+import type { Job } from './pack.js';
+import { storedAs } from './quantized.js';
 import type { Shards } from './shards.js';
 import {
-  type Job,
-  type LoadOptions,
+  type LoadOptions as ReadOptions,
   stagingBytes,
   type WeightMemory,
   WeightReader,
 } from './weight-reader.js';
 
-export type { LoadOptions, LoadProgress, WeightMemory } from './weight-reader.js';
+export type { LoadProgress, WeightMemory } from './weight-reader.js';
+
+export interface LoadOptions extends ReadOptions {
+  /** Matrices to quantise while they are read, by name. */
+  quantize?: ReadonlyMap<string, QuantizedDtype>;
+}
 
 const ALIGNMENT = 64;
+
+/** What a tensor becomes in memory. */
+type Dtypes = (name: string) => PanelDtype;
+
+/** The dtypes that tensors have in memory: what they are quantised to, or as they are stored (F32 where there is none). */
+export function memoryDtypes(
+  tensors: ReadonlyMap<string, { readonly dtype: string; readonly scale?: unknown }>,
+  quantize?: ReadonlyMap<string, QuantizedDtype>,
+): Dtypes {
+  return (name) => quantize?.get(name) ?? storedAs(tensors.get(name) ?? { dtype: 'F32' });
+}
 
 /** Bytes of wasm memory that these tensors take once loaded; while loading, about three mebibytes more. */
 export function weightMemoryBytes(
   expected: readonly ExpectedTensor[],
-  tensors: ReadonlyMap<string, { readonly dtype: string }>,
+  tensors: ReadonlyMap<string, { readonly dtype: string; readonly scale?: unknown }>,
+  quantize?: ReadonlyMap<string, QuantizedDtype>,
 ): number {
+  const dtypeOf = memoryDtypes(tensors, quantize);
   return expected.reduce((sum, { name, layout, N, K }) => {
-    const dtype = (tensors.get(name)?.dtype ?? 'F32') as WeightDtype;
-    return sum + align(weightBytes(layout, dtype, N, K));
+    return sum + align(weightBytes(layout, dtypeOf(name), N, K));
   }, 0);
 }
 
 /**
- * Reads a checkpoint's weights into wasm memory: matrices packed into panels of 8 rows while they are read, vectors
- * widened to float32. Files are read front to back, so streams serve as well as disks, and no more than a few pieces of
- * about a mebibyte are held outside their final place.
+ * Reads a checkpoint's weights into wasm memory: matrices packed into panels of 8 rows (and quantised, where that is asked
+ * for) while they are read, vectors widened to float32. Files are read front to back, so streams serve as well as disks, and
+ * no more than a few pieces of about a mebibyte are held outside their final place.
  * @param shards checked by `checkTensors` against the same `expected`
  * @returns weights by state-dict name, in the order of `expected`
  * @throws MemoryError, with numbers, before anything is read, if they do not fit
- * @throws CheckpointError for a truncated file; AbortError (the signal's reason). The memory is free again then.
+ * @throws CheckpointError for a truncated file, or values that cannot be quantised; AbortError (the signal's reason). The
+ * memory is free again then.
  * @throws DisposedError if the engine is disposed of meanwhile.
  */
 export async function loadWeights(
@@ -40,22 +59,22 @@ export async function loadWeights(
   engine: WeightMemory,
   options: LoadOptions = {},
 ): Promise<Map<string, Weight>> {
-  const bytes = weightMemoryBytes(expected, shards.tensors);
-  const planned = place(expected, shards, 0);
-  const stagedBytes = stagingBytes(planned);
+  const dtypeOf = memoryDtypes(shards.tensors, options.quantize);
+  const bytes = weightMemoryBytes(expected, shards.tensors, options.quantize);
+  const stagedBytes = stagingBytes(jobsOf(placeWeights(expected, dtypeOf, 0), shards));
   engine.heap.check(bytes + stagedBytes, 'weights');
   const block = engine.allocateWeights(bytes);
   let staging: number | undefined;
   try {
     staging = engine.heap.allocate(stagedBytes, 'weights being read');
-    const jobs = place(expected, shards, block);
-    const reader = new WeightReader(engine, staging, jobs, options);
+    const weights = placeWeights(expected, dtypeOf, block);
+    const reader = new WeightReader(engine, staging, jobsOf(weights, shards), options);
     for (const file of shards.files) {
       await reader.readFile(file);
       await reader.checkEnd(file);
       await file.close();
     }
-    return new Map(jobs.map(({ weight }) => [weight.name, weight]));
+    return new Map(weights.map((weight) => [weight.name, weight]));
   } catch (error) {
     engine.heap?.free(block);
     throw error;
@@ -65,14 +84,22 @@ export async function loadWeights(
 }
 
 /** Gives every tensor its place, one after the other from `block` on. */
-function place(expected: readonly ExpectedTensor[], shards: Shards, block: number): Job[] {
+export function placeWeights(expected: readonly ExpectedTensor[], dtypeOf: Dtypes, block: number): Weight[] {
   let pointer = block;
   return expected.map(({ name, shape, layout, N, K }) => {
-    const tensor = shards.tensors.get(name)!;
-    const dtype = tensor.dtype as WeightDtype;
+    const dtype = dtypeOf(name);
     const weight: Weight = { name, dtype, layout, shape, N, K, pointer };
     pointer += align(weightBytes(layout, dtype, N, K));
-    return { weight, tensor };
+    return weight;
+  });
+}
+
+/** The tensors that fill these weights. */
+export function jobsOf(weights: readonly Weight[], { tensors }: Pick<Shards, 'tensors'>): Job[] {
+  return weights.flatMap((weight): Job[] => {
+    const tensor = tensors.get(weight.name)!;
+    const values: Job = { weight, tensor, role: 'values' };
+    return tensor.scale ? [values, { weight, tensor: tensor.scale, role: 'scales' }] : [values];
   });
 }
 

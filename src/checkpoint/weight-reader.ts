@@ -1,10 +1,8 @@
 import { CheckpointError } from '../errors.js';
 import type { Heap } from '../runtime/heap.js';
 import { turn } from '../runtime/steps.js';
-import type { Weight } from '../runtime/weight.js';
-import { type PackKernels, pack, storedRowBytes } from './pack.js';
+import { type Job, type PackKernels, Packer, panelScaleBytes, storedRowBytes } from './pack.js';
 import type { SafetensorsFile } from './safetensors.js';
-import type { CheckpointTensor } from './shards.js';
 import { type ByteSource, checkSignal } from './source.js';
 
 /** As much of the engine as loading needs. */
@@ -26,12 +24,6 @@ export interface LoadOptions {
   onProgress?: (progress: LoadProgress) => void;
   /** Gives the event loop a turn. */
   yieldTurn?: () => Promise<void>;
-}
-
-/** A tensor of a file, and the weight in memory that it fills, or fills a part of. */
-export interface Job {
-  readonly weight: Weight;
-  readonly tensor: CheckpointTensor;
 }
 
 /** Bytes read at once: large enough for a disk or a connection, small enough to pack within a few milliseconds. */
@@ -66,7 +58,12 @@ interface Reading {
 
 /** Bytes of wasm memory that reading these tensors takes beside their final place. */
 export function stagingBytes(jobs: readonly Job[]): number {
-  return PIECES_AHEAD * slotBytes(jobs);
+  return PIECES_AHEAD * slotBytes(jobs) + scratchBytes(jobs);
+}
+
+/** For the scales of a panel. */
+function scratchBytes(jobs: readonly Job[]): number {
+  return jobs.reduce((most, { weight: { K }, role }) => (role === 'scales' ? Math.max(most, panelScaleBytes(K)) : most), 0);
 }
 
 /** A piece holds whole panels of a matrix: at least one, however long its rows are. */
@@ -83,6 +80,7 @@ function slotBytes(jobs: readonly Job[]): number {
  */
 export class WeightReader {
   #engine: WeightMemory;
+  #packer: Packer;
   #staging: number;
   #slotBytes: number;
   #options: LoadOptions;
@@ -96,6 +94,7 @@ export class WeightReader {
     this.#engine = engine;
     this.#staging = staging;
     this.#slotBytes = slotBytes(jobs);
+    this.#packer = new Packer(engine, staging + PIECES_AHEAD * this.#slotBytes);
     this.#jobs = jobs;
     this.#options = options;
     this.#total = jobs.reduce((sum, { tensor }) => sum + tensor.end - tensor.begin, 0);
@@ -169,7 +168,7 @@ export class WeightReader {
     checkSignal(signal);
     void this.#engine.kernels;
     for (const { job, from, row, rows } of piece.parts) {
-      pack(this.#engine, job.weight, job.tensor, row, rows, pointer + from);
+      this.#packer.pack(job, row, rows, pointer + from);
     }
     this.#loaded += piece.length;
     onProgress?.({ loaded: this.#loaded, total: this.#total });

@@ -58,10 +58,10 @@ export async function parity(
     options.onGolden?.(golden);
     const checkpoint = await openCheckpoint(folder, options);
     // A run in half precision rounded its weights too.
-    const weightDtype = WEIGHT_DTYPES[golden.dtype];
+    const dtypes = uniformDtypes(WEIGHT_DTYPES[golden.dtype]);
     const adapter =
       options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
-    const loading = loadModel(checkpoint, { ...options, weightDtype, adapter });
+    const loading = loadModel(checkpoint, { ...options, dtypes, adapter });
     const model = await loading.finally(() => checkpoint.close());
     try {
       options.onModel?.(model);

@@ -25,6 +25,8 @@ const arity: Record<keyof Kernels, number> = {
   i4_repack: 5,
   i8_unpack_rows: 5,
   i4_unpack_rows: 5,
+  panel8_put_scales: 5,
+  panel8_take_scales: 5,
   f32_layer_norm: 7,
   f32_rms_norm: 6,
   f32_add: 4,
