@@ -4,3 +4,5 @@ export const SUM_BLOCK: usize = 32;
 export const K_BLOCK: usize = 128;
 /** Rows that are spread out for the tiles at a time; a multiple of the tile's four. Changes no bits. */
 export const ROW_BLOCK: usize = 128;
+/** Blocks of 32 k of a quantised panel that all row tiles pass by at a time. Changes no bits. */
+export const Q_SPAN: usize = 48;

@@ -3,12 +3,14 @@
  * until `set_scratch` moves them: instances that share a memory (one for each thread) each need their own. (They are no
  * `memory.data`, because the binary would carry their zeros.)
  */
-import { K_BLOCK, ROW_BLOCK } from './blocks';
+import { K_BLOCK, Q_SPAN, ROW_BLOCK } from './blocks';
 
 const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = 4 * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
+const Q_HEAD_BYTES: usize = Q_SPAN * 64;
+const Q_PANEL_BYTES: usize = Q_SPAN * 272;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -20,6 +22,10 @@ export let panelScratch: usize = rowScratch + ROW_BYTES;
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
+/** What a quantised panel's blocks have in common for all rows: Q_SPAN times 8 scales, 8 sums of weights. */
+export let quantHeadScratch: usize = biasScratch + BIAS_BYTES;
+/** Q_SPAN blocks of a panel of int4 as bytes. */
+export let quantPanelScratch: usize = quantHeadScratch + Q_HEAD_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -28,7 +34,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES;
+  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES + Q_HEAD_BYTES + Q_PANEL_BYTES;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -37,4 +43,6 @@ export function set_scratch(base: usize): void {
   panelScratch = rowScratch + ROW_BYTES;
   tileScratch = panelScratch + PANEL_BYTES;
   biasScratch = tileScratch + TILE_BYTES;
+  quantHeadScratch = biasScratch + BIAS_BYTES;
+  quantPanelScratch = quantHeadScratch + Q_HEAD_BYTES;
 }
