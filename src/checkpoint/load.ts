@@ -64,22 +64,38 @@ export async function loadWeights(
   const stagedBytes = stagingBytes(jobsOf(placeWeights(expected, dtypeOf, 0), shards));
   engine.heap.check(bytes + stagedBytes, 'weights');
   const block = engine.allocateWeights(bytes);
-  let staging: number | undefined;
   try {
-    staging = engine.heap.allocate(stagedBytes, 'weights being read');
     const weights = placeWeights(expected, dtypeOf, block);
-    const reader = new WeightReader(engine, staging, jobsOf(weights, shards), options);
-    for (const file of shards.files) {
-      await reader.readFile(file);
-      await reader.checkEnd(file);
-      await file.close();
-    }
+    await readWeights(shards, weights, engine, options);
     return new Map(weights.map((weight) => [weight.name, weight]));
   } catch (error) {
     engine.heap?.free(block);
     throw error;
+  }
+}
+
+/**
+ * Reads weights into the places that they have; files are closed behind it.
+ * @throws MemoryError for the staging area, CheckpointError; AbortError; DisposedError
+ */
+export async function readWeights(
+  shards: Shards,
+  weights: readonly Weight[],
+  engine: WeightMemory,
+  options: ReadOptions = {},
+): Promise<void> {
+  const jobs = jobsOf(weights, shards);
+  const staging = engine.heap.allocate(stagingBytes(jobs), 'weights being read');
+  try {
+    const reader = new WeightReader(engine, staging, jobs, options);
+    for (const file of shards.files) {
+      if (!jobs.some(({ tensor }) => tensor.file === file)) continue;
+      await reader.readFile(file);
+      await reader.checkEnd(file);
+      await file.close();
+    }
   } finally {
-    if (staging !== undefined) engine.heap?.free(staging);
+    engine.heap?.free(staging);
   }
 }
 

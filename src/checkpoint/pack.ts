@@ -37,7 +37,11 @@ export interface Job {
 }
 
 /** Bytes of a tensor's row: all but the first dimension. */
-export function storedRowBytes({ shape, begin, end }: Pick<CheckpointTensor, 'shape' | 'begin' | 'end'>): number {
+export function storedRowBytes({
+  shape,
+  begin,
+  end,
+}: Pick<CheckpointTensor, 'shape' | 'begin' | 'end'>): number {
   return shape[0] === 0 ? 0 : (end - begin) / (shape[0] ?? 1);
 }
 
@@ -67,7 +71,10 @@ export class Packer {
    * @throws CheckpointError for a value that cannot be quantised, or a quantised one that is out of range
    */
   pack({ weight, tensor, role }: Job, row: number, rows: number, src: number): void {
-    if (weight.layout === 'vector') return this.#vector(weight, row, rows, src);
+    if (weight.layout === 'vector') {
+      this.#vector(weight, row, rows, src);
+      return;
+    }
     const pack = this.#panel(weight, tensor, role);
     const rowBytes = storedRowBytes(tensor);
     const bytes = panelBytes(weight.dtype, weight.K);
@@ -141,10 +148,20 @@ function badValue(
   const row = firstRow + Math.floor(index / columns);
   const where = `${tensor.file.name}, tensor ${tensor.name}, row ${row}, column ${index % columns}`;
   if (role === 'scales') {
-    return new CheckpointError({ what: 'a scale is not finite', where, expected: 'a finite number', got: 'another' });
+    return new CheckpointError({
+      what: 'a scale is not finite',
+      where,
+      expected: 'a finite number',
+      got: 'another',
+    });
   }
   if (tensor.dtype === 'I8') {
-    return new CheckpointError({ what: 'a quantised value is out of range', where, expected: '−127 … 127', got: '−128' });
+    return new CheckpointError({
+      what: 'a quantised value is out of range',
+      where,
+      expected: '−127 … 127',
+      got: '−128',
+    });
   }
   return new CheckpointError({
     what: `a value cannot be quantised to ${dtype}`,

@@ -55,7 +55,11 @@ export function joinScales(
   return out;
 }
 
-function checkStored({ name, dtype, shape, file }: CheckpointTensor, want: string, size: readonly number[]): void {
+function checkStored(
+  { name, dtype, shape, file }: CheckpointTensor,
+  want: string,
+  size: readonly number[],
+): void {
   const where = `${file.name}, tensor ${name}`;
   if (dtype !== want) {
     const expected = want === 'U8' ? 'I8 or U8' : want;
@@ -63,5 +67,10 @@ function checkStored({ name, dtype, shape, file }: CheckpointTensor, want: strin
   }
   if (String(shape) === String(size)) return;
   const show = (dims: readonly number[]) => `[${dims.join(', ')}]`;
-  throw new CheckpointError({ what: 'tensor has another shape', where, expected: show(size), got: show(shape) });
+  throw new CheckpointError({
+    what: 'tensor has another shape',
+    where,
+    expected: show(size),
+    got: show(shape),
+  });
 }

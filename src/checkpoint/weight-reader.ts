@@ -1,7 +1,7 @@
 import { CheckpointError } from '../errors.js';
 import type { Heap } from '../runtime/heap.js';
 import { turn } from '../runtime/steps.js';
-import { type Job, type PackKernels, Packer, panelScaleBytes, storedRowBytes } from './pack.js';
+import { type Job, Packer, type PackKernels, panelScaleBytes, storedRowBytes } from './pack.js';
 import type { SafetensorsFile } from './safetensors.js';
 import { type ByteSource, checkSignal } from './source.js';
 
@@ -63,7 +63,10 @@ export function stagingBytes(jobs: readonly Job[]): number {
 
 /** For the scales of a panel. */
 function scratchBytes(jobs: readonly Job[]): number {
-  return jobs.reduce((most, { weight: { K }, role }) => (role === 'scales' ? Math.max(most, panelScaleBytes(K)) : most), 0);
+  return jobs.reduce(
+    (most, { weight: { K }, role }) => (role === 'scales' ? Math.max(most, panelScaleBytes(K)) : most),
+    0,
+  );
 }
 
 /** A piece holds whole panels of a matrix: at least one, however long its rows are. */

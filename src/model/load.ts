@@ -73,6 +73,32 @@ export async function loadLevel<L extends Level>(
   folder: CheckpointFolder,
   options: LoadOptions = {},
 ): Promise<LevelModels[L]> {
+  const { config, expected, shards, quantize, close } = await openWeights(level, folder, options);
+  try {
+    return await fill(level, config, expected, shards, quantize, options);
+  } finally {
+    await close();
+  }
+}
+
+/** A checkpoint's tensors as they will be read, their headers checked. */
+export interface OpenWeights {
+  readonly config: SmolVLMConfig;
+  readonly expected: TensorExpectation;
+  /** With roundings and an adapter's changes. */
+  readonly shards: Shards;
+  /** What is quantised after that. */
+  readonly quantize: DtypeChanges['quantize'];
+  /** Gives the adapter's file back. */
+  close(): Promise<void>;
+}
+
+/** @throws ConfigError, CheckpointError, InputError; AbortError */
+export async function openWeights(
+  level: Level,
+  folder: CheckpointFolder,
+  options: LoadOptions = {},
+): Promise<OpenWeights> {
   const { positionDtype } = options;
   await refuseAdapter(folder);
   const parsed = levelConfig(level, await folder.json('config.json'));
@@ -88,12 +114,14 @@ export async function loadLevel<L extends Level>(
   const parts = dtypes === 'auto' ? fittingDtypes(expected.tensors, joined, config, options) : dtypes;
   const { convert, quantize } = dtypeChanges(expected.tensors, joined, parts);
   const shards = convertShards({ files, tensors: joined }, convert);
-  if (!options.adapter) return fill(level, config, expected, shards, quantize, options);
+  const opened = { config, expected, quantize };
+  if (!options.adapter) return { ...opened, shards, close: async () => {} };
   const adapter = await openAdapter(options.adapter);
   try {
-    return await fill(level, config, expected, withAdapter(shards, adapter, config), quantize, options);
-  } finally {
+    return { ...opened, shards: withAdapter(shards, adapter, config), close: () => adapter.close() };
+  } catch (error) {
     await adapter.close();
+    throw error;
   }
 }
 

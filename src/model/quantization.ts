@@ -15,7 +15,9 @@ export interface Quantization {
 }
 
 /** The field of a checkpoint that is being written; `dtypes` are for people. */
-export function quantizationConfig(dtypes: Readonly<Record<string, string>>): Quantization & { dtypes: object } {
+export function quantizationConfig(
+  dtypes: Readonly<Record<string, string>>,
+): Quantization & { dtypes: object } {
   return { quant_method: QUANT_METHOD, format: FORMAT, block_size: QUANT_BLOCK, dtypes };
 }
 

@@ -1,26 +1,32 @@
-import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
 import { PretrainedConfig } from '../configuration/pretrained-config.js';
 import type { SaveTarget } from '../configuration/save-target.js';
 import { DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
-import { createLevel, type LevelModels, loadLevel, randomModel } from '../model/load.js';
-import { PARTS, type Part, partOf } from '../model/weight-dtypes.js';
+import { createLevel, type LevelModels, randomModel } from '../model/load.js';
+import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
-import { isQuantized, type PanelDtype, type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
-import { initRules } from './init-rules.js';
+import {
+  isQuantized,
+  type PanelDtype,
+  type Weight,
+  type WeightDtype,
+  weightBytes,
+} from '../runtime/weight.js';
 import {
   type DTypeName,
   type DTypeOption,
   dtypeName,
   isFloatName,
-  nameOfDtype,
   panelDtype,
   readDtype,
 } from './dtype-names.js';
-import { type InitOptions, type PretrainedOptions, readOptions, readTarget } from './options.js';
+import { initRules } from './init-rules.js';
+import { Loaded } from './load-pretrained.js';
+import { type InitOptions, readOptions, readTarget } from './options.js';
 import { type SaveOptions, saveModel } from './save.js';
+import { dtypeOf, dtypesOfParts } from './weight-summary.js';
 
 /** The classes' names, whatever a minifier makes of them. */
 const CLASS_NAMES: Readonly<Record<Level, string>> = {
@@ -28,17 +34,6 @@ const CLASS_NAMES: Readonly<Record<Level, string>> = {
   base: 'SmolVLMModel',
   causal: 'SmolVLMForConditionalGeneration',
 };
-
-/** A model whose weights are there already. */
-export class Loaded<L extends Level> {
-  readonly model: LevelModels[L];
-  readonly dtype: DTypeName | undefined;
-
-  constructor(model: LevelModels[L], dtype?: DTypeName) {
-    this.model = model;
-    this.dtype = dtype;
-  }
-}
 
 /**
  * What the three model classes share (PreTrainedModel). A new model draws its weights when they are first needed: `ready()`,
@@ -99,19 +94,12 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
 
   /** The weights' dtype: what was asked for; else, of a quantised model, what most values have; else the first one's. */
   get dtype(): DTypeName {
-    if (this.#dtype) return this.#dtype;
-    const weights = [...(this.#state?.named.values() ?? [])];
-    if (weights.length === 0) return 'float32';
-    return nameOfDtype(weights.some(({ dtype }) => isQuantized(dtype)) ? mostOf(weights) : weights[0].dtype);
+    return this.#dtype ?? dtypeOf([...(this.#state?.named.values() ?? [])]);
   }
 
   /** What most values of each part's weights have; of the parts that there are once `ready()` is done. */
   get dtypes(): Readonly<Partial<Record<Part, DTypeName>>> {
-    const weights = [...(this.#state?.named.values() ?? [])];
-    const parts = PARTS.map((part) => [part, weights.filter(({ name }) => partOf(name) === part)] as const);
-    return Object.fromEntries(
-      parts.filter(([, own]) => own.length > 0).map(([part, own]) => [part, nameOfDtype(mostOf(own))]),
-    );
+    return dtypesOfParts([...(this.#state?.named.values() ?? [])]);
   }
 
   /** Bytes of memory that the model's engine holds; 0 before its weights are there and after `dispose()`. */
@@ -128,7 +116,10 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   /** Bytes that the weights take in memory, tied ones counted once; without caches and activations (see `memory`). */
   async get_memory_footprint(): Promise<number> {
     const { named } = await this.load();
-    return [...named.values()].reduce((sum, { layout, dtype, N, K }) => sum + weightBytes(layout, dtype, N, K), 0);
+    return [...named.values()].reduce(
+      (sum, { layout, dtype, N, K }) => sum + weightBytes(layout, dtype, N, K),
+      0,
+    );
   }
 
   /** Models are always in evaluation mode. */
@@ -284,40 +275,8 @@ function floatName(dtype: unknown): PositionDtype {
   return isFloatName(name) ? name : 'float32';
 }
 
-/** The dtype that most values of these weights have. */
-function mostOf(weights: readonly Weight[]): PanelDtype {
-  const counts = new Map<PanelDtype, number>();
-  for (const { dtype, N, K } of weights) counts.set(dtype, (counts.get(dtype) ?? 0) + N * K);
-  return [...counts].reduce((most, entry) => (entry[1] > most[1] ? entry : most))[0];
-}
-
 /** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */
 function setDtype(config: PretrainedConfig, dtype: PositionDtype): void {
   config.dtype = dtype;
   for (const part of Object.values(config)) if (part instanceof PretrainedConfig) part.dtype = dtype;
-}
-
-/** A checkpoint's model of a level and its config.json, for `from_pretrained`. */
-export async function loadPretrained<L extends Level, T>(
-  level: L,
-  location: CheckpointLocation,
-  options: PretrainedOptions,
-  more: (folder: Awaited<ReturnType<typeof openCheckpoint>>, model: LevelModels[L]) => Promise<T>,
-): Promise<{ loaded: Loaded<L>; extra: T }> {
-  const read = readOptions(options);
-  const folder = await openCheckpoint(location, options);
-  try {
-    const adapter =
-      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
-    const model = await loadLevel(level, folder, { ...read, adapter });
-    try {
-      const { name } = readDtype(options.dtype ?? options.torch_dtype);
-      return { loaded: new Loaded(model, name), extra: await more(folder, model) };
-    } catch (error) {
-      model.ops.engine.dispose();
-      throw error;
-    }
-  } finally {
-    await folder.close();
-  }
 }

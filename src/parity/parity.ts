@@ -3,6 +3,7 @@ import { fileSource } from '../checkpoint/source.js';
 import type { PositionDtype } from '../model/config.js';
 import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
+import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import { entryDtypes, type Golden, type GoldenEntry, openGolden } from './golden.js';
 import { type GreedyVerdict, runGreedy } from './greedy.js';

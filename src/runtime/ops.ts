@@ -1,8 +1,9 @@
 import type { Engine } from './engine.js';
 import type { Gemm } from './kernels.js';
+import { quantizedRowBytes } from './quantized-rows.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
-import type { Weight } from './weight.js';
+import { isQuantized, panelBytes, type Weight } from './weight.js';
 
 /** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
 const STEP_MACS = 2e8;
@@ -31,8 +32,12 @@ export class Ops {
     const { N, K } = weight;
     const M = x.size / K;
     const out = this.engine.tensor(M, N);
+    if (isQuantized(weight.dtype)) {
+      yield* this.#quantizedLinear(out, x, weight, bias);
+      return out;
+    }
     const gemm = this.#gemm(weight);
-    const panelBytes = K * 8 * (weight.dtype === 'F32' ? 4 : 2);
+    const bytes = panelBytes(weight.dtype, K);
     const rowStep = Math.min(M, STEP_ROWS);
     const columnStep = Math.max(8, Math.floor(STEP_MACS / (rowStep * K) / 8) * 8);
     for (let row = 0; row < M; row += rowStep) {
@@ -42,7 +47,7 @@ export class Ops {
         gemm(
           out.pointer + 4 * (row * N + column),
           x.pointer + 4 * row * K,
-          weight.pointer + (column / 8) * panelBytes,
+          weight.pointer + (column / 8) * bytes,
           bias ? bias.pointer + 4 * column : 0,
           rows,
           columns,
@@ -66,6 +71,8 @@ export class Ops {
       F32: kernels.f32_f32w_gather,
       BF16: kernels.f32_bf16w_gather,
       F16: kernels.f32_f16w_gather,
+      I8: kernels.f32_i8w_gather,
+      I4: kernels.f32_i4w_gather,
     }[weight.dtype];
     gather(out.pointer, weight.pointer, ids, count, weight.K);
     return out;
@@ -195,6 +202,26 @@ export class Ops {
       );
     }
     return { pages, pageCount };
+  }
+
+  *#quantizedLinear(out: Tensor, x: Tensor, weight: Weight, bias?: Weight | null): Steps<void> {
+    const { activations, kernels } = this.engine;
+    const { N, K, dtype } = weight;
+    const M = x.size / K;
+    const mark = activations.mark();
+    const rows = activations.allocate(M * quantizedRowBytes(K, false));
+    const isInt8 = dtype === 'I8';
+    (isInt8 ? kernels.q_rows_i8w : kernels.q_rows_i4w)(rows, x.pointer, M, K, K);
+    yield;
+    const gemm = isInt8 ? kernels.f32_i8w_gemm : kernels.f32_i4w_gemm;
+    const step = Math.max(8, Math.floor(STEP_MACS / (M * K) / 8) * 8);
+    for (let column = 0; column < N; column += step) {
+      const panel = weight.pointer + (column / 8) * panelBytes(dtype, K);
+      const columns = Math.min(step, N - column);
+      gemm(out.pointer + 4 * column, rows, panel, bias ? bias.pointer + 4 * column : 0, M, columns, K, N);
+      yield;
+    }
+    activations.release(mark);
   }
 
   #gemm(weight: Weight): Gemm {

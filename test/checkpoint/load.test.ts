@@ -62,7 +62,7 @@ async function checkWeight(
     assert.ok(Buffer.compare(got, new Uint8Array(expected.buffer, 0, 4 * N)) === 0, `${name} differs`);
     return;
   }
-  const size = BYTES[dtype];
+  const size = BYTES[dtype as WeightDtype];
   const source = written.data as Uint8Array;
   const panels = Math.ceil(N / 8);
   const expected = new Uint8Array(panels * 8 * K * size);
