@@ -9,9 +9,9 @@ import type { GenerateOutput } from './generation/output.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
 import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
+import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
 import { type OutputTuple, type SmolVLMCausalLMOutputWithPast, toTuple } from './modeling/outputs.js';
-import { type Loaded, loadPretrained } from './modeling/pretrained-model.js';
 import { type ModelForwardArguments, runModel, withDefaults } from './modeling/run-forward.js';
 import type { SaveOptions } from './modeling/save.js';
 import { TextAndVisionModel } from './modeling/text-and-vision.js';
@@ -157,6 +157,7 @@ export type {
   DTypeName,
   DTypeOption,
   InitOptions,
+  PartDTypes,
   PlacementOptions,
   PretrainedOptions,
 } from './modeling/options.js';
@@ -167,6 +168,7 @@ export type {
   SmolVLMCausalLMOutputWithPast,
 } from './modeling/outputs.js';
 export { PreTrainedModel } from './modeling/pretrained-model.js';
+export { type QuantizeOptions, quantizeCheckpoint } from './modeling/quantize.js';
 export type { ModelForwardArguments } from './modeling/run-forward.js';
 export type { SaveOptions } from './modeling/save.js';
 export { SmolVLMModel } from './modeling/smolvlm-model.js';

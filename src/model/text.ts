@@ -96,11 +96,10 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
 
   x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
   tap?.(`${path}.post_attention_layernorm`, x);
-  const gate = yield* ops.linear(x, weights.gate_proj.weight, weights.gate_proj.bias);
+  const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
   tap?.(`${path}.mlp.gate_proj`, gate);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
   tap?.(`${path}.mlp.act_fn`, gate);
-  const up = yield* ops.linear(x, weights.up_proj.weight, weights.up_proj.bias);
   tap?.(`${path}.mlp.up_proj`, up);
   ops.multiply(gate, up);
   x = yield* ops.linear(gate, weights.down_proj.weight, weights.down_proj.bias);
