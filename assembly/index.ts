@@ -11,6 +11,7 @@ export {
 } from './quantize';
 export { i8_repack, i4_repack, i8_unpack_rows, i4_unpack_rows } from './quantize_rows';
 export { f32_layer_norm, f32_rms_norm } from './norm';
+export { f32_copy_rows } from './rows';
 export { f32_add, f32_mul, f32_relu } from './elementwise';
 export { f32_gelu_tanh, f32_gelu_erf, f32_gelu_quick, f32_selu, f32_silu, f32_silu_mul } from './activation';
 export { f32_softmax } from './softmax';
