@@ -30,10 +30,11 @@ export class KVCache {
   #rows: CacheRow[];
   #slabs: Slabs;
 
-  constructor(engine: Engine, shape: CacheShape, batch: number) {
+  /** @param slabs where the memory comes from: those that caches of one shape share. Default: its own */
+  constructor(engine: Engine, shape: CacheShape, batch: number, slabs = new Slabs(engine, slabBytes(shape))) {
     this.#engine = engine;
     this.shape = shape;
-    this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim));
+    this.#slabs = slabs;
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
   }
 
@@ -59,9 +60,28 @@ export class KVCache {
     }
   }
 
+  /** Where the slabs come from. */
+  get source(): Slabs {
+    return this.#slabs;
+  }
+
+  /** A row's slabs in the order of its keys, 128 in each. */
+  slabs(row: number): readonly number[] {
+    return this.#rows[row].slabs;
+  }
+
+  /**
+   * Gives an empty row keys that lie there already. Slabs of the cache's own source, of which the row becomes a user
+   * (the caller has counted it); nobody else may use one with room left.
+   */
+  adopt(row: number, columns: readonly number[], slabs: readonly number[]): void {
+    this.#rows[row] = { columns: [...columns], slabs: [...slabs] };
+  }
+
   /** Counts the keys of these columns, counted from the first call's first, as held; every layer has written them. */
   advance(row: number, columns: readonly number[]): void {
-    this.#rows[row].columns.push(...columns);
+    const { columns: held } = this.#rows[row];
+    for (const column of columns) held.push(column);
   }
 
   /**
@@ -223,6 +243,11 @@ export class KVCache {
     const copied = openSlabs(row).map((slab) => this.#slabs.copy(slab, spare.pop()!));
     return { columns: row.columns.slice(), slabs: [...full, ...copied] };
   }
+}
+
+/** Bytes of a slab: one page for each layer and key/value head. */
+export function slabBytes({ layers, kvHeads, headDim }: CacheShape): number {
+  return layers * kvHeads * pageBytes(headDim);
 }
 
 /** Slabs without room: nothing is written to them any more. */

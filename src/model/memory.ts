@@ -16,3 +16,10 @@ export function activationBytes({ vision_config }: SmolVLMConfig): number {
   const patchValues = num_channels * patch_size ** 2;
   return 4 * num_patches * (2 * patchValues + 2 * hidden_size + 10 * hidden_size + intermediate_size);
 }
+
+const PREFIX_TOKENS = 2048;
+
+/** Bytes that earlier prompts' keys and values may take unless told otherwise: 128 MiB, or 2048 tokens if they take more. */
+export function prefixCacheBytes(config: SmolVLMConfig): number {
+  return Math.max(128 << 20, PREFIX_TOKENS * cacheBytesPerToken(config));
+}

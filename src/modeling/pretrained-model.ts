@@ -5,6 +5,7 @@ import { DisposedError, InputError } from '../errors.js';
 import type { SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, loadLevel, randomModel } from '../model/load.js';
+import type { BaseModel, ReuseOptions, VisionModel } from '../model/model.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
 import type { Weight } from '../runtime/weight.js';
@@ -204,7 +205,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named);
+        return createLevel(level, engine, config, named, closeReuse(model));
       }),
     );
     this.#latest = changed.catch(() => before);
@@ -237,6 +238,16 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     const positioned = { ...config, position_dtype: options.positionDtype ?? config.position_dtype };
     return randomModel(this.#level, positioned, rules, options);
   }
+}
+
+/** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
+function closeReuse(model: VisionModel | BaseModel): ReuseOptions {
+  if (!('prefixes' in model)) return {};
+  const { prefixes, tiles } = model;
+  const options = { prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  prefixes.close();
+  tiles.close();
+  return options;
 }
 
 /** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */

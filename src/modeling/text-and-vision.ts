@@ -50,7 +50,10 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
    * @throws InputError for a shape other than [vocab_size, hidden_size]: `resize_token_embeddings` changes that
    */
   set_input_embeddings(value: { weight: HostTensor } | HostTensor): Promise<void> {
-    return this.run(({ ops, named }: BaseModel) => writeMatrix(ops.engine, named.get(EMBED_TOKENS)!, value));
+    return this.run(function* ({ ops, named, prefixes }: BaseModel): Steps<void> {
+      yield* writeMatrix(ops.engine, named.get(EMBED_TOKENS)!, value);
+      prefixes.clear();
+    });
   }
 
   /**

@@ -71,6 +71,24 @@ export class Ops {
     return out;
   }
 
+  /** out = x, values of the same number. */
+  copy(out: Tensor, x: Tensor): void {
+    const { engine } = this;
+    engine.u8(out.pointer, 4 * x.size).set(engine.u8(x.pointer, 4 * x.size));
+  }
+
+  /** The keyed 128-bit digest of memory (SipHash-2-4), in hexadecimal. The key is 16 bytes. */
+  digest(pointer: number, bytes: number, key: Uint8Array): string {
+    const { activations, kernels } = this.engine;
+    const mark = activations.mark();
+    const scratch = activations.allocate(32);
+    this.engine.u8(scratch, 16).set(key);
+    kernels.u128_siphash(scratch + 16, pointer, bytes, scratch);
+    const words = Array.from(this.engine.u32(scratch + 16, 4));
+    activations.release(mark);
+    return words.map((word) => word.toString(16).padStart(8, '0')).join('');
+  }
+
   layerNorm(x: Tensor, weight: Weight, bias: Weight, eps: number): Tensor {
     const out = this.engine.tensor(x.rows, x.columns);
     const { f32_layer_norm } = this.engine.kernels;
