@@ -62,7 +62,8 @@ export class TileCache {
 
   /** Keeps a tile's states, if there is room; those that were not used for longest make room. */
   keep(key: string, states: Tensor): void {
-    const bytes = 4 * states.size;
+    // As the heap counts them.
+    const bytes = Math.ceil((4 * states.size) / 64) * 64;
     const { heap } = this.#engine;
     if (this.#entries.has(key) || bytes > this.#allowance) return;
     while (this.#bytes + bytes > this.#allowance) this.#evict();
