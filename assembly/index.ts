@@ -7,6 +7,7 @@ export {
   panel8_pack_32, panel8_pack_16, f32_f32w_gather, f32_bf16w_gather, f32_f16w_gather, f32_bf16_unpack, f32_f16_unpack,
 } from './panel';
 export { f32_layer_norm, f32_rms_norm } from './norm';
+export { f32_copy_rows } from './rows';
 export { f32_add, f32_mul, f32_relu } from './elementwise';
 export { f32_gelu_tanh, f32_gelu_erf, f32_gelu_quick, f32_selu, f32_silu, f32_silu_mul } from './activation';
 export { f32_softmax } from './softmax';

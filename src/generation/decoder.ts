@@ -32,7 +32,7 @@ export class Decoder {
   readonly #scores: Float32Array[] = [];
   /** Tokens of each row. */
   #lengths: number[];
-  /** What stands at the rows' keys, where it is known and to be kept; of what epoch of the prefix cache. */
+  /** What stands at the keys of all passes that were finished, where it is to be kept; of what epoch of the prefix cache. */
   #rows: GrowingRow[] | undefined;
   #epoch = 0;
 
@@ -55,18 +55,20 @@ export class Decoder {
    * The scores that follow these ids, one for each row, overwritten by the next ones; rows that are not active take no
    * part: to the model they are pads.
    */
-  next(ids: readonly number[], active: readonly boolean[]): Promise<(Float32Array | undefined)[]> {
+  async next(ids: readonly number[], active: readonly boolean[]): Promise<(Float32Array | undefined)[]> {
     const dims = [ids.length, 1];
     const inputs = {
       input_ids: { dims, data: Int32Array.from(ids, (id, row) => (active[row] ? id : 0)) },
       attention_mask: { dims, data: Uint8Array.from(active, Number) },
       position_ids: { dims, data: Int32Array.from(this.#lengths) },
     };
+    const scores = await this.#run(() => this.#lastScores(inputs, { pads: 'none' }));
     for (const [row, id] of ids.entries()) {
       this.#lengths[row]++;
+      // Of a pass that was broken off, no key counts.
       if (active[row]) this.#rows?.[row].ids.push(id);
     }
-    return this.#run(() => this.#lastScores(inputs, { pads: 'none' }));
+    return scores;
   }
 
   /** Makes row i what row indices[i] was. */
@@ -95,12 +97,14 @@ export class Decoder {
     const { input_ids, attention_mask } = inputs;
     if (!reuse_prefix || !input_ids) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype });
     const pictures = yield* readPictures(this.#model, inputs, position_dtype);
-    this.#epoch = prefixes.epoch;
-    this.#rows = prefixRows(input_ids, attention_mask, config.image_token_id, pictures);
-    const held = this.#rows?.map((row, i) => {
+    const { epoch } = prefixes;
+    const rows = prefixRows(input_ids, attention_mask, config.image_token_id, pictures);
+    const held = rows?.map((row, i) => {
       return prefixes.adopt(this.#cache, i, row, keyColumns(input_ids, attention_mask, i));
     });
     const scores = yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures, held });
+    this.#epoch = epoch;
+    this.#rows = rows;
     // Prompts that come while this one goes on can share it already.
     this.#keep(true);
     return scores;
@@ -115,6 +119,7 @@ export class Decoder {
     const rows = Array.from(tokens.rows.keys()).filter((row) => tokens.rows[row].count > 0);
     const last = rows.map((row) => tokens.rows[row].start + tokens.rows[row].count - 1);
     const scores = yield* head(model, hidden, last);
+    yield* engine.drain();
     const result: (Float32Array | undefined)[] = new Array(tokens.batch).fill(undefined);
     for (const [i, row] of rows.entries()) {
       this.#scores[row] ??= new Float32Array(scores.columns);

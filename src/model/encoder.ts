@@ -31,6 +31,7 @@ export function* tileKeys(
   const size = channels * height * width;
   const header = [channels, height, width, POSITION_DTYPES.indexOf(positionDtype)];
   const keys: string[] = [];
+  yield* engine.drain();
   for (const [i, image] of indices.entries()) {
     const mark = engine.activations.mark();
     const bytes = 4 * (header.length + size) + patchMasks[i].length;
@@ -51,6 +52,7 @@ export function* stateKeys({ ops, tiles }: BaseModel, { dims, data }: HostTensor
   const [images, ...shape] = dims;
   const size = shape.reduce((product, n) => product * n, 1);
   const keys: string[] = [];
+  yield* engine.drain();
   for (let image = 0; image < images; image++) {
     const mark = engine.activations.mark();
     const { pointer } = engine.upload((data as Float32Array).subarray(image * size, (image + 1) * size), [
@@ -78,6 +80,7 @@ export function* encodeTiles(
   const { keys, taps, isUnused } = options;
   const { ops, tiles } = model;
   const rows = (tile: number) => states.slice(tile * seqLen, seqLen);
+  const copy = (to: Tensor, from: Tensor) => ops.copyRows(to, 0, from, 0, from.rows);
   const first = new Map<string, number>();
   const missing: number[] = [];
   const copies: { tile: number; of: number }[] = [];
@@ -95,11 +98,12 @@ export function* encodeTiles(
     const mark = ops.engine.activations.mark();
     const some = missing.slice(start, start + group);
     const encoded = yield* encodeGroup(model, kept, some, options);
-    for (const [i, tile] of some.entries()) ops.copy(rows(tile), encoded.slice(i * seqLen, seqLen));
+    for (const [i, tile] of some.entries()) copy(rows(tile), encoded.slice(i * seqLen, seqLen));
     ops.engine.activations.release(mark);
+    yield* ops.engine.drain();
     if (keys && !taps) for (const tile of some) tiles.keep(keys[tile], rows(tile));
   }
-  for (const { tile, of } of copies) ops.copy(rows(tile), rows(of));
+  for (const { tile, of } of copies) copy(rows(tile), rows(of));
   tiles.hits += copies.length;
   tiles.misses += missing.length;
 }

@@ -4,6 +4,7 @@ import type { Weight } from '../runtime/weight.js';
 import type { SmolVLMConfig } from './config.js';
 import { prefixCacheBytes } from './memory.js';
 import { PrefixCache } from './prefix-cache.js';
+import { rotaryFrequencies } from './text.js';
 import { TileCache } from './tile-cache.js';
 import {
   type BaseWeights,
@@ -70,10 +71,16 @@ export function createModel(
 }
 
 function base(engine: Engine, config: SmolVLMConfig, options: ReuseOptions) {
-  const ops = new Ops(engine);
+  const ops = textOps(engine, config);
   const { prefix_cache_bytes = prefixCacheBytes(config), image_cache_bytes } = options;
   // Asked in this order when memory runs short: keys and values are large and soon computed again.
   const prefixes = new PrefixCache(engine, config.image_token_id, prefix_cache_bytes);
   const tiles = new TileCache(ops, image_cache_bytes);
   return { ops, config, prefixes, tiles };
+}
+
+function textOps(engine: Engine, { text_config }: SmolVLMConfig): Ops {
+  const ops = new Ops(engine);
+  rotaryFrequencies(ops, text_config);
+  return ops;
 }

@@ -56,11 +56,14 @@ export class TileCache {
     if (!entry) return false;
     this.#entries.delete(key);
     this.#entries.set(key, entry);
-    this.#ops.copy(out, new Tensor(entry.pointer, out.shape));
+    this.#ops.copyRows(out, 0, new Tensor(entry.pointer, out.shape), 0, out.rows);
     return true;
   }
 
-  /** Keeps a tile's states, if there is room; those that were not used for longest make room. */
+  /**
+   * Keeps a tile's states, if there is room; those that were not used for longest make room. The states must be there:
+   * calls that wait may be broken off.
+   */
   keep(key: string, states: Tensor): void {
     // As the heap counts them.
     const bytes = Math.ceil((4 * states.size) / 64) * 64;
@@ -71,7 +74,7 @@ export class TileCache {
       const pointer = heap.allocate(bytes, 'image states');
       this.#entries.set(key, { pointer, bytes });
       this.#bytes += bytes;
-      this.#ops.copy(new Tensor(pointer, states.shape), states);
+      this.#engine.u8(pointer, bytes).set(this.#engine.u8(states.pointer, 4 * states.size));
     } catch (error) {
       if (!(error instanceof MemoryError)) throw error;
     }

@@ -120,6 +120,10 @@ export interface Kernels {
   /** In place, rotate-half convention: x is `[tokens][heads][dim]` with `ld` between tokens. */
   f32_rope(x: number, cos: number, sin: number, tokens: number, heads: number, dim: number, ld: number): void;
 
+  // ---- rows ---------------------------------------------------------------------------------------------------------
+  /** out[to[i]] = src[from[i]], i < count, for rows of `columns` values; `to` and `from` int32, 0: count up from 0. */
+  f32_copy_rows(out: number, to: number, src: number, from: number, count: number, columns: number): void;
+
   // ---- vision ---------------------------------------------------------------------------------------------------------
   /** pixels `[C][H][W]` to rows `[(H/P)·(W/P)][C·P·P]`: a convolution with stride = kernel = P is then one matrix product. */
   f32_patchify(out: number, pixels: number, C: number, H: number, W: number, P: number): void;
@@ -165,3 +169,10 @@ export type Gemm = (
   ldc: number,
   accumulate: number,
 ) => void;
+
+/** Which arguments of a kernel are float32 (bit i: argument i); the others are integers. For calls that threads pass on. */
+export const FLOAT_ARGUMENTS: { readonly [K in keyof Kernels]?: number } = {
+  f32_layer_norm: 1 << 6,
+  f32_rms_norm: 1 << 5,
+  f32_attention: 1 << 10,
+};

@@ -32,6 +32,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_rope_inv_freq: 3,
   f32_rope_table: 6,
   f32_rope: 7,
+  f32_copy_rows: 6,
   f32_patchify: 6,
   f32_pixel_shuffle: 5,
   f32_all_zero: 2,
