@@ -14,6 +14,10 @@ export interface CacheShape {
 interface CacheRow {
   columns: number[];
   slabs: number[];
+  /** The page lists of all layers, [layers][kvHeads][slabs] addresses, where they were made since the slabs changed. */
+  pages?: Int32Array;
+  /** Where they lie in the scope of the run. */
+  placed?: number;
 }
 
 /**
@@ -56,10 +60,19 @@ export class KVCache {
 
   /** Makes room for `count` more keys of a row. @throws MemoryError */
   reserve(row: number, count: number): void {
-    const { columns, slabs } = this.#rows[row];
+    const state = this.#rows[row];
+    const { columns, slabs } = state;
+    state.placed = undefined;
     while (slabs.length * PAGE_KEYS < columns.length + count) {
       slabs.push(this.#slabs.allocate());
+      state.pages = undefined;
     }
+  }
+
+  /** Puts the page lists of a row into the scope of the run, for all its layers, until the row's next pass. */
+  placePages(row: number): void {
+    const state = this.#rows[row];
+    state.placed = this.#engine.uploadInt32(this.#pageLists(state));
   }
 
   /** Where the slabs come from. */
@@ -82,8 +95,9 @@ export class KVCache {
 
   /** Counts the keys of these columns, counted from the first call's first, as held; every layer has written them. */
   advance(row: number, columns: readonly number[]): void {
-    const { columns: held } = this.#rows[row];
-    for (const column of columns) held.push(column);
+    const state = this.#rows[row];
+    state.placed = undefined;
+    for (const column of columns) state.columns.push(column);
   }
 
   /**
@@ -100,15 +114,10 @@ export class KVCache {
 
   /** The page lists of one layer and row, in the scope of the run: `pageCount` addresses a head. */
   pages(layer: number, row: number): { pointer: number; pageCount: number } {
-    const { kvHeads } = this.shape;
-    const { slabs } = this.#rows[row];
-    const list = new Array<number>(kvHeads * slabs.length);
-    for (let head = 0; head < kvHeads; head++) {
-      for (let page = 0; page < slabs.length; page++) {
-        list[head * slabs.length + page] = this.#page(slabs[page], layer, head);
-      }
-    }
-    return { pointer: this.#engine.uploadInt32(list), pageCount: slabs.length };
+    const state = this.#rows[row];
+    const lists = state.placed ?? this.#engine.uploadInt32(this.#pageLists(state));
+    const pageCount = state.slabs.length;
+    return { pointer: lists + 4 * layer * this.shape.kvHeads * pageCount, pageCount };
   }
 
   /** Columns seen so far, pads included (the reference's Cache.get_seq_length). */
@@ -175,6 +184,8 @@ export class KVCache {
     this.seen = Math.min(this.seen, seen);
     for (const row of this.#rows) {
       row.columns = row.columns.filter((column) => column < seen);
+      row.pages = undefined;
+      row.placed = undefined;
       const keep = Math.ceil(row.columns.length / PAGE_KEYS);
       for (const slab of row.slabs.splice(keep)) this.#slabs.release(slab);
       // What has room again will be written to.
@@ -210,6 +221,20 @@ export class KVCache {
       expected: `${this.batch} rows`,
       got: `${batch}`,
     });
+  }
+
+  #pageLists(row: CacheRow): Int32Array {
+    if (row.pages) return row.pages;
+    const { slabs } = row;
+    const { layers, kvHeads } = this.shape;
+    const lists = new Int32Array(layers * kvHeads * slabs.length);
+    for (let layer = 0, i = 0; layer < layers; layer++) {
+      for (let head = 0; head < kvHeads; head++) {
+        for (const slab of slabs) lists[i++] = this.#page(slab, layer, head);
+      }
+    }
+    row.pages = lists;
+    return lists;
   }
 
   #page(slab: number, layer: number, head: number): number {
