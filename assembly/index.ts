@@ -25,3 +25,4 @@ export { f32_rope_inv_freq, f32_rope_table, f32_rope } from './rope';
 export { f32_patchify, f32_pixel_shuffle, f32_all_zero } from './vision';
 export { f32_argmax, f64_cross_entropy } from './head';
 export { f64_log_sum_exp, f32_log_softmax, f64_softmax, f32_sample, f64_exp, f64_pow } from './sampling';
+export { u128_siphash } from './digest';

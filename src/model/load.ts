@@ -18,12 +18,13 @@ import {
   createModel,
   createVisionModel,
   type Model,
+  type ReuseOptions,
   type VisionModel,
 } from './model.js';
 import { type RandomRules, randomShards } from './random-weights.js';
 import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions {
+export interface LoadOptions extends EngineOptions, ReuseOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
@@ -46,7 +47,12 @@ export interface LevelModels {
 }
 
 const CREATE: {
-  [L in Level]: (engine: Engine, config: SmolVLMConfig, named: ReadonlyMap<string, Weight>) => LevelModels[L];
+  [L in Level]: (
+    engine: Engine,
+    config: SmolVLMConfig,
+    named: ReadonlyMap<string, Weight>,
+    options?: ReuseOptions,
+  ) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
 /**
@@ -63,8 +69,9 @@ export function createLevel<L extends Level>(
   engine: Engine,
   config: SmolVLMConfig,
   named: ReadonlyMap<string, Weight>,
+  options?: ReuseOptions,
 ): LevelModels[L] {
-  return CREATE[level](engine, config, named);
+  return CREATE[level](engine, config, named, options);
 }
 
 /** The same for any level: a folder of each of the three classes serves as far as it has the tensors. */
@@ -183,7 +190,7 @@ async function fill<L extends Level>(
   const engine = await Engine.create(options);
   try {
     const weights = await loadWeights(shards, expected.tensors, engine, { signal, onProgress, quantize });
-    return createLevel(level, engine, config, weights);
+    return createLevel(level, engine, config, weights, options);
   } catch (error) {
     engine.dispose();
     throw error;

@@ -24,3 +24,10 @@ const ROOM_TOKENS = 1024;
 export function workingBytes(config: SmolVLMConfig): number {
   return activationBytes(config) + ROOM_TOKENS * cacheBytesPerToken(config);
 }
+
+const PREFIX_TOKENS = 2048;
+
+/** Bytes that earlier prompts' keys and values may take unless told otherwise: 128 MiB, or 2048 tokens if they take more. */
+export function prefixCacheBytes(config: SmolVLMConfig): number {
+  return Math.max(128 << 20, PREFIX_TOKENS * cacheBytesPerToken(config));
+}

@@ -39,7 +39,10 @@ export function* textModel(
 ): Steps<Tensor> {
   const { engine } = ops;
   const { tap } = observers;
-  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.reserve(row, keyColumns.length);
+  for (const [row, { keyColumns }] of tokens.rows.entries()) {
+    cache.reserve(row, keyColumns.length);
+    cache.placePages(row);
+  }
   const rotary = rotaryTables(ops, config, tokens.positions);
   observers.hidden?.(0, hidden, tokens);
   for (const [index, layer] of weights.layers.entries()) {

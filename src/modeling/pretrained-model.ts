@@ -4,6 +4,7 @@ import { DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, randomModel } from '../model/load.js';
+import type { BaseModel, ReuseOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
@@ -225,7 +226,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named);
+        return createLevel(level, engine, config, named, closeReuse(model));
       }),
     );
     this.#latest = changed.catch(() => before);
@@ -273,6 +274,16 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
 function floatName(dtype: unknown): PositionDtype {
   const name = dtypeName(dtype);
   return isFloatName(name) ? name : 'float32';
+}
+
+/** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
+function closeReuse(model: VisionModel | BaseModel): ReuseOptions {
+  if (!('prefixes' in model)) return {};
+  const { prefixes, tiles } = model;
+  const options = { prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  prefixes.close();
+  tiles.close();
+  return options;
 }
 
 /** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */

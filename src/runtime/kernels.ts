@@ -213,6 +213,10 @@ export interface Kernels {
   f32_sample(x: number, n: number, u: number): number;
   f64_exp(x: number): number;
   f64_pow(x: number, y: number): number;
+
+  // ---- digests -------------------------------------------------------------------------------------------------------------
+  /** SipHash-2-4-128 of `bytes` bytes at x (any alignment); key and out are 16 bytes each. */
+  u128_siphash(out: number, x: number, bytes: number, key: number): void;
 }
 
 /** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */

@@ -124,6 +124,18 @@ export class Ops {
     this.engine.call({ kernel: 'f32_copy_rows', args });
   }
 
+  /** The keyed 128-bit digest of memory (SipHash-2-4), in hexadecimal. The key is 16 bytes. */
+  digest(pointer: number, bytes: number, key: Uint8Array): string {
+    const { activations, kernels } = this.engine;
+    const mark = activations.mark();
+    const scratch = activations.allocate(32);
+    this.engine.u8(scratch, 16).set(key);
+    kernels.u128_siphash(scratch + 16, pointer, bytes, scratch);
+    const words = Array.from(this.engine.u32(scratch + 16, 4));
+    activations.release(mark);
+    return words.map((word) => word.toString(16).padStart(8, '0')).join('');
+  }
+
   layerNorm(x: Tensor, weight: Weight, bias: Weight, eps: number): Tensor {
     const { rows, columns } = x;
     const out = this.engine.tensor(rows, columns);

@@ -63,6 +63,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_sample: 3,
   f64_exp: 1,
   f64_pow: 2,
+  u128_siphash: 4,
 };
 
 const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1 };
