@@ -98,3 +98,26 @@ export const MERGED_RELATIVE = { F32: 2.5e-7, F16: 2 ** -10, BF16: 2 ** -7 } as 
 
 /** The share of merged weights that may differ at all: in half precision next to none. */
 export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as const;
+
+// ---- guards of speed ---------------------------------------------------------------------------------------------------
+
+/**
+ * How much a prompt's attention may compute beyond the causal triangle: rows are taken in strips, and a strip sees the keys of
+ * its last row. A strip of s rows costs s/S more of S tokens; at 640 tokens, strips of 32 make 0.05.
+ */
+export const CAUSAL_STRIP_SHARE = 0.1;
+
+/** Typed arrays (views of wasm memory, mostly) that a generated token makes in a model of two layers; measured: 18. */
+export const TOKEN_ARRAYS = 40;
+
+/** Bytes of new buffers that a generated token makes beside its scores; measured: 29. */
+export const TOKEN_BUFFER_BYTES = 1024;
+
+/**
+ * Bytes of garbage that a generated token leaves on the heap in a model of two layers. Measured: 51 KB (V8 11) and 63 KB (V8
+ * 14), of which 12 KB are a layer's; the engines' own objects differ, hence twice that.
+ */
+export const TOKEN_GARBAGE_BYTES = 120_000;
+
+/** What 100 tokens may leave for good: code and feedback of the engine. Their scores alone would be 400 KB. */
+export const KEPT_BYTES = 65_536;

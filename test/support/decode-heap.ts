@@ -1,0 +1,45 @@
+/**
+ * A process of its own (node --expose-gc, a young generation that holds it all): what decoding leaves on the JavaScript heap.
+ * Prints one line of JSON, bytes.
+ */
+import { PerformanceObserver } from 'node:perf_hooks';
+import { textIds } from '../../bench/inputs.js';
+import { cutModel } from './cut-model.js';
+
+const TOKENS = 100;
+
+const { model, config } = await cutModel();
+const generate = () =>
+  model.generate({ input_ids: textIds(config, 20), max_new_tokens: TOKENS, min_new_tokens: TOKENS });
+/** Twice, with time between: buffers are swept beside the program. */
+async function collect(): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    (globalThis as unknown as { gc(): void }).gc();
+    await rest();
+  }
+}
+
+const rest = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+// Compiled, and every cache filled.
+for (let i = 0; i < 5; i++) await generate();
+let collections = 0;
+new PerformanceObserver((list) => (collections += list.getEntries().length)).observe({ entryTypes: ['gc'] });
+await collect();
+collections = 0;
+const before = process.memoryUsage();
+await generate();
+const after = process.memoryUsage();
+await rest();
+const undisturbed = collections === 0;
+await collect();
+const kept = process.memoryUsage();
+console.log(
+  JSON.stringify({
+    undisturbed,
+    garbage: (after.heapUsed - before.heapUsed) / TOKENS,
+    kept: kept.heapUsed - before.heapUsed,
+    keptBuffers: kept.arrayBuffers - before.arrayBuffers,
+  }),
+);
+process.exit(0);
