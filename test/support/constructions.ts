@@ -29,23 +29,24 @@ export async function countConstructions(compute: () => Promise<unknown>): Promi
   const counted = { made: 0, bytes: 0 };
   const scope = globalThis as unknown as Record<string, Constructor>;
   const own = new Map(NAMES.map((name) => [name, scope[name]]));
-  for (const [name, constructor] of own) {
-    scope[name] = new Proxy(constructor, {
+  for (const [name, real] of own) {
+    scope[name] = new Proxy(real, {
       construct(target, args, newTarget) {
         const made = Reflect.construct(target, args, newTarget) as { byteLength: number };
         counted.made++;
-        if (!(args[0] instanceof own.get('ArrayBuffer')!)) counted.bytes += made.byteLength;
+        const isView = args[0] instanceof own.get('ArrayBuffer')! || args[0] instanceof SharedArrayBuffer;
+        if (!isView) counted.bytes += made.byteLength;
         return made;
       },
     });
-    constructor.prototype.constructor = scope[name];
+    real.prototype.constructor = scope[name];
   }
   try {
     await compute();
   } finally {
-    for (const [name, constructor] of own) {
-      scope[name] = constructor;
-      constructor.prototype.constructor = constructor;
+    for (const [name, real] of own) {
+      scope[name] = real;
+      real.prototype.constructor = real;
     }
   }
   return counted;
