@@ -132,6 +132,9 @@ export const RATIO_ATTEMPTS = 40;
 /** Measured: 8.8 to 16 on V8 11 and 14, Zen 4 and Emerald Rapids. Without vectors it would be 1 to 2. */
 export const GEMM_OVER_SCALAR = 4;
 
+/** Measured: 0.75 to 0.98. */
+export const GEMM_OF_REGISTERS = 0.35;
+
 /** Measured on Emerald Rapids: 6.8 to 8.5. */
 export const GEMV_BF16_OVER_SCALAR = 2;
 
