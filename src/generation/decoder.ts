@@ -78,6 +78,7 @@ function* lastScores(
   const rows = Array.from(tokens.rows.keys()).filter((row) => tokens.rows[row].count > 0);
   const last = rows.map((row) => tokens.rows[row].start + tokens.rows[row].count - 1);
   const scores = yield* head(model, hidden, last);
+  yield* engine.drain();
   const result: (Float32Array | undefined)[] = new Array(tokens.batch).fill(undefined);
   for (const [i, row] of rows.entries()) {
     result[row] = engine.f32(scores.pointer + 4 * i * scores.columns, scores.columns).slice();

@@ -1,6 +1,6 @@
 import { InputError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { Ops, PAGE_KEYS, pageBytes } from '../runtime/ops.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type CacheLayer, readLayer } from './cache-tensors.js';
 import { Slabs } from './slabs.js';
@@ -27,11 +27,13 @@ export class KVCache {
   /** Columns of the token matrix seen so far, pads included: what the reference calls the cache's sequence length. */
   seen = 0;
   #engine: Engine;
+  #ops: Ops;
   #rows: CacheRow[];
   #slabs: Slabs;
 
   constructor(engine: Engine, shape: CacheShape, batch: number) {
     this.#engine = engine;
+    this.#ops = new Ops(engine);
     this.shape = shape;
     this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim));
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
@@ -69,40 +71,24 @@ export class KVCache {
    * [tokens, kvHeads·headDim], from row `start`.
    */
   write(layer: number, row: number, k: Tensor, v: Tensor, start: number, count: number, at: number): void {
-    const { kvHeads, headDim } = this.shape;
-    const { kernels, activations } = this.#engine;
+    const { activations } = this.#engine;
     const mark = activations.mark();
-    const { pointer, pageCount } = this.pages(layer, row);
-    const width = kvHeads * headDim;
-    for (let head = 0; head < kvHeads; head++) {
-      const offset = 4 * (start * width + head * headDim);
-      kernels.f32_kv_write(
-        pointer + 4 * pageCount * head,
-        k.pointer + offset,
-        v.pointer + offset,
-        0,
-        count,
-        at,
-        headDim,
-        width,
-        width,
-      );
-    }
+    const { pointer: pages, pageCount } = this.pages(layer, row);
+    this.#ops.writeKeys(k, v, { ...this.shape, pages, pageCount, start, count, indices: 0, at });
     activations.release(mark);
   }
 
-  /** The page lists of one layer and row, among the activations: `pageCount` addresses a head. */
+  /** The page lists of one layer and row, in the scope of the run: `pageCount` addresses a head. */
   pages(layer: number, row: number): { pointer: number; pageCount: number } {
     const { kvHeads } = this.shape;
     const { slabs } = this.#rows[row];
-    const pointer = this.#engine.activations.allocate(4 * Math.max(1, kvHeads * slabs.length));
-    const list = this.#engine.u32(pointer, kvHeads * slabs.length);
+    const list = new Array<number>(kvHeads * slabs.length);
     for (let head = 0; head < kvHeads; head++) {
       for (let page = 0; page < slabs.length; page++) {
         list[head * slabs.length + page] = this.#page(slabs[page], layer, head);
       }
     }
-    return { pointer, pageCount: slabs.length };
+    return { pointer: this.#engine.uploadInt32(list), pageCount: slabs.length };
   }
 
   /** Columns seen so far, pads included (the reference's Cache.get_seq_length). */

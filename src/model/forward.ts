@@ -105,10 +105,9 @@ export function* imageStates(
     const mark = ops.engine.activations.mark();
     const count = Math.min(group, total - first);
     const encoded = yield* encodeGroup(model, kept, first, count, position_dtype, taps);
-    ops.engine
-      .f32(states.pointer + 4 * first * seqLen * width, encoded.size)
-      .set(ops.engine.f32(encoded.pointer, encoded.size));
+    ops.copyRows(states.slice(first * seqLen, encoded.rows), 0, encoded, 0, encoded.rows);
     ops.engine.activations.release(mark);
+    yield* ops.engine.drain();
   }
   return { states, seqLen };
 }

@@ -30,14 +30,11 @@ export function mergeImages(
     });
   }
   const packed = new Map(Array.from(tokens.places, (place, token) => [place, token]));
-  const bytes = 4 * hidden.columns;
-  for (const [state, place] of places.entries()) {
-    // A masked <image> token takes its state with it, whether it is computed or not.
-    const token = packed.get(place);
-    if (token === undefined) continue;
-    const target = ops.engine.u8(hidden.pointer + token * bytes, bytes);
-    target.set(ops.engine.u8(states.pointer + state * bytes, bytes));
-  }
+  // A masked <image> token takes its state with it, whether it is computed or not.
+  const computed = [...places.entries()].filter(([, place]) => packed.has(place));
+  const to = ops.engine.uploadInt32(computed.map(([, place]) => packed.get(place)!));
+  const from = ops.engine.uploadInt32(computed.map(([state]) => state));
+  ops.copyRows(hidden, to, states, from, computed.length);
 }
 
 function checkWholeImages(tokens: PackedTokens, isImage: (place: number) => boolean, seqLen: number): void {

@@ -2,6 +2,7 @@ import type { Engine } from '../runtime/engine.js';
 import { Ops } from '../runtime/ops.js';
 import type { Weight } from '../runtime/weight.js';
 import type { SmolVLMConfig } from './config.js';
+import { rotaryFrequencies } from './text.js';
 import {
   type BaseWeights,
   baseWeights,
@@ -38,9 +39,15 @@ export function createVisionModel(engine: Engine, config: SmolVLMConfig, named: 
 }
 
 export function createBaseModel(engine: Engine, config: SmolVLMConfig, named: Named): BaseModel {
-  return { ops: new Ops(engine), config, weights: baseWeights(named, config), named };
+  return { ops: textOps(engine, config), config, weights: baseWeights(named, config), named };
 }
 
 export function createModel(engine: Engine, config: SmolVLMConfig, named: Named): Model {
-  return { ops: new Ops(engine), config, weights: modelWeights(named, config), named };
+  return { ops: textOps(engine, config), config, weights: modelWeights(named, config), named };
+}
+
+function textOps(engine: Engine, { text_config }: SmolVLMConfig): Ops {
+  const ops = new Ops(engine);
+  rotaryFrequencies(ops, text_config);
+  return ops;
 }

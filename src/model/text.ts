@@ -1,3 +1,4 @@
+import type { Engine } from '../runtime/engine.js';
 import type { Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
@@ -64,17 +65,23 @@ export function* textModel(
 
 /** cos and sin of the tokens' rotary angles, [positions, head_dim] each (LlamaRotaryEmbedding). */
 export function rotaryTables(ops: Ops, config: SmolVLMTextConfig, positions: Int32Array): Rotary {
-  const { engine } = ops;
-  const dim = config.head_dim;
-  const cos = engine.tensor(positions.length, dim);
-  const sin = engine.tensor(positions.length, dim);
-  const frequencies = engine.tensor(dim / 2);
-  engine.kernels.f32_rope_inv_freq(frequencies.pointer, dim, config.rope_theta);
-  if (config.rope_scaling) scaleFrequencies(engine.f32(frequencies.pointer, dim / 2), config.rope_scaling);
-  const list = engine.uploadInt32(positions);
-  const { f32_rope_table } = engine.kernels;
-  f32_rope_table(cos.pointer, sin.pointer, list, frequencies.pointer, positions.length, dim);
-  return { cos, sin };
+  const list = ops.engine.uploadInt32(positions);
+  const frequencies = rotaryFrequencies(ops, config);
+  return ops.ropeTables(list, positions.length, frequencies, config.head_dim);
+}
+
+const frequencies = new WeakMap<Engine, number>();
+
+/** inv_freq [head_dim / 2] of the engine's text model, made once, when the model is: its pointer. */
+export function rotaryFrequencies({ engine }: Ops, config: SmolVLMTextConfig): number {
+  const made = frequencies.get(engine);
+  if (made !== undefined) return made;
+  const count = config.head_dim / 2;
+  const pointer = engine.heap.allocate(4 * count, 'rotary frequencies');
+  engine.kernels.f32_rope_inv_freq(pointer, config.head_dim, config.rope_theta);
+  if (config.rope_scaling) scaleFrequencies(engine.f32(pointer, count), config.rope_scaling);
+  frequencies.set(engine, pointer);
+  return pointer;
 }
 
 /** In place (LlamaDecoderLayer). */

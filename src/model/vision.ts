@@ -97,7 +97,7 @@ function* embeddings(
     const start = images.indices[first + i] * size;
     const pixels = engine.upload(images.pixels.subarray(start, start + size), [channels, height, width]);
     const target = inputs.slice(i * patches, patches);
-    engine.kernels.f32_patchify(target.pointer, pixels.pointer, channels, height, width, patch_size);
+    ops.patchify(target, pixels, patch_size);
     engine.activations.release(mark);
     const mask = images.patchMasks[first + i];
     positions.set(visionPositionIds(mask, rows, columns, num_patches_per_side, positionDtype), i * patches);
