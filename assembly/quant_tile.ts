@@ -1,25 +1,25 @@
 /** The tiles of the plain build: int16 rows · int8 weights. */
 import { addPairs, addScaled, I4, scales4, SCALES } from './quant';
 import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, unpackNibbles } from './quant_spread';
-import { quantBlock, quantTotals, quantWideBlock } from './scratch';
+import { quantBlock, quantWideBlock } from './scratch';
 
 /** Fewer rows than this do not pay for widening the weights beforehand. */
 const WIDE_ROWS: usize = 8;
 
-/** Adds the products of the spread rows s … end with the record `block` to quantTotals. */
+/** Adds the products of the spread rows s … end with the record `block` to `total`, `[rows][8]`. */
 // @ts-ignore: decorator
 @inline
-export function plainTiles(dtype: i32, s: usize, end: usize, block: usize): void {
+export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
   let w = block + SCALES;
   if (dtype == I4) {
     unpackNibbles(quantBlock, w);
     w = quantBlock;
   }
   if (end - s < WIDE_ROWS / SPREAD_ROWS * SPREAD_RECORD) {
-    tiles(quantTotals, s, end, w, scales4(block, 0), scales4(block, 1));
+    tiles(total, s, end, w, scales4(block, 0), scales4(block, 1));
   } else {
     widenBytes(quantWideBlock, w);
-    wideTiles(quantTotals, s, end, quantWideBlock, scales4(block, 0), scales4(block, 1));
+    wideTiles(total, s, end, quantWideBlock, scales4(block, 0), scales4(block, 1));
   }
 }
 
