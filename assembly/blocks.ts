@@ -4,5 +4,5 @@ export const SUM_BLOCK: usize = 32;
 export const K_BLOCK: usize = 128;
 /** Rows that are spread out for the tiles at a time; a multiple of the tile's four. Changes no bits. */
 export const ROW_BLOCK: usize = 128;
-/** Rows that are spread out for the tiles of quantised products at a time; a multiple of their four. Changes no bits. */
+/** The same for quantised products, whose tiles have up to four rows. Changes no bits. */
 export const QUANT_ROW_BLOCK: usize = 128;

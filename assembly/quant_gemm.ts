@@ -27,7 +27,7 @@ export function f32_i4w_gemm(
   gemm(I4, out, qa, w, bias, M, N, K, ldc);
 }
 
-/** How the relaxed build multiplies bytes: 0 two instructions (16-bit sums), 1 one (VPDPBUSD). The integers are the same. */
+/** Which form of the 7-bit dot product the relaxed build uses, see quant_relaxed.ts. No result depends on it. */
 let singleDot: bool = false;
 
 export function set_dot_form(form: i32): void {
