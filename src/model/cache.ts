@@ -1,14 +1,19 @@
 import { InputError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { kvWrite, PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type CacheLayer, readLayer } from './cache-tensors.js';
 import { Slabs } from './slabs.js';
+
+/** How keys and values are stored; they are rounded to it before every use. int8: a scale for each key and each value. */
+export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 
 export interface CacheShape {
   layers: number;
   kvHeads: number;
   headDim: number;
+  /** Default: 'float32'. */
+  kv_cache_dtype?: CacheDtype;
 }
 
 interface CacheRow {
@@ -33,8 +38,13 @@ export class KVCache {
   constructor(engine: Engine, shape: CacheShape, batch: number) {
     this.#engine = engine;
     this.shape = shape;
-    this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim));
+    this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim, this.dtype));
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
+  }
+
+  /** How keys and values are stored. */
+  get dtype(): CacheDtype {
+    return this.shape.kv_cache_dtype ?? 'float32';
   }
 
   get batch(): number {
@@ -74,9 +84,10 @@ export class KVCache {
     const mark = activations.mark();
     const { pointer, pageCount } = this.pages(layer, row);
     const width = kvHeads * headDim;
+    const write = kvWrite(kernels, this.dtype);
     for (let head = 0; head < kvHeads; head++) {
       const offset = 4 * (start * width + head * headDim);
-      kernels.f32_kv_write(
+      write(
         pointer + 4 * pageCount * head,
         k.pointer + offset,
         v.pointer + offset,
@@ -207,7 +218,7 @@ export class KVCache {
   }
 
   #page(slab: number, layer: number, head: number): number {
-    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim);
+    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim, this.dtype);
   }
 
   #checkRow(index: number): void {
