@@ -18,6 +18,15 @@ export function productBound(K: number): number {
  */
 export const PRODUCT_RMS = 2.3e-7;
 
+/**
+ * Attention over integer pages takes q in steps of norm/32767: half a step for each term of a score, and the rounding of
+ * the scale.
+ */
+export const QUANTISED_KEY_STEP = 0.501 / 32767;
+
+/** Probabilities of attention over integer pages: the float32 exponential and sum, and multiplying by the sum's reciprocal. */
+export const INT_EXP_RELATIVE = 1e-6;
+
 /** LayerNorm and RMSNorm are computed in float64 and rounded once: half an ulp, and the float64 errors beside it. */
 export const NORM_ULPS = 0.501;
 

@@ -18,13 +18,13 @@ import {
   createModel,
   createVisionModel,
   type Model,
-  type ReuseOptions,
+  type CacheOptions,
   type VisionModel,
 } from './model.js';
 import { type RandomRules, randomShards } from './random-weights.js';
 import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions, ReuseOptions {
+export interface LoadOptions extends EngineOptions, CacheOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
@@ -51,7 +51,7 @@ const CREATE: {
     engine: Engine,
     config: SmolVLMConfig,
     named: ReadonlyMap<string, Weight>,
-    options?: ReuseOptions,
+    options?: CacheOptions,
   ) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
@@ -69,7 +69,7 @@ export function createLevel<L extends Level>(
   engine: Engine,
   config: SmolVLMConfig,
   named: ReadonlyMap<string, Weight>,
-  options?: ReuseOptions,
+  options?: CacheOptions,
 ): LevelModels[L] {
   return CREATE[level](engine, config, named, options);
 }

@@ -1,6 +1,7 @@
 import type { Engine } from '../runtime/engine.js';
 import { Ops } from '../runtime/ops.js';
 import type { Weight } from '../runtime/weight.js';
+import type { CacheDtype, CacheShape } from './cache.js';
 import type { SmolVLMConfig } from './config.js';
 import { prefixCacheBytes } from './memory.js';
 import { PrefixCache } from './prefix-cache.js';
@@ -30,11 +31,14 @@ export interface BaseModel extends VisionModel {
   readonly weights: BaseWeights;
   /** What earlier calls left for later ones. It holds as long as the weights do. */
   readonly prefixes: PrefixCache;
+  readonly cacheShape: CacheShape;
   readonly tiles: TileCache;
 }
 
-/** How much memory may be used to spare work that was done before. */
-export interface ReuseOptions {
+/** How keys and values are kept, and how much memory may be used to spare work that was done before. */
+export interface CacheOptions {
+  /** How keys and values are stored; they are rounded to it before every use. Default: float32. */
+  kv_cache_dtype?: CacheDtype;
   /** Bytes for the keys and values of earlier prompts and answers; 0 for none. Default: 128 MiB, or 2048 tokens if larger. */
   prefix_cache_bytes?: number;
   /** Bytes for the states of earlier tiles; 0 for none. Default: 32 MiB. */
@@ -56,7 +60,7 @@ export function createBaseModel(
   engine: Engine,
   config: SmolVLMConfig,
   named: Named,
-  options: ReuseOptions = {},
+  options: CacheOptions = {},
 ): BaseModel {
   return { ...base(engine, config, options), weights: baseWeights(named, config), named };
 }
@@ -65,18 +69,24 @@ export function createModel(
   engine: Engine,
   config: SmolVLMConfig,
   named: Named,
-  options: ReuseOptions = {},
+  options: CacheOptions = {},
 ): Model {
   return { ...base(engine, config, options), weights: modelWeights(named, config), named };
 }
 
-function base(engine: Engine, config: SmolVLMConfig, options: ReuseOptions) {
+function base(engine: Engine, config: SmolVLMConfig, options: CacheOptions) {
   const ops = textOps(engine, config);
+  const cacheShape = cacheShapeOf(config, options.kv_cache_dtype);
   const { prefix_cache_bytes = prefixCacheBytes(config), image_cache_bytes } = options;
   // Asked in this order when memory runs short: keys and values are large and soon computed again.
   const prefixes = new PrefixCache(engine, config.image_token_id, prefix_cache_bytes);
   const tiles = new TileCache(ops, image_cache_bytes);
-  return { ops, config, prefixes, tiles };
+  return { ops, config, cacheShape, prefixes, tiles };
+}
+
+function cacheShapeOf({ text_config }: SmolVLMConfig, kv_cache_dtype?: CacheDtype): CacheShape {
+  const { num_hidden_layers, num_key_value_heads, head_dim } = text_config;
+  return { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim, kv_cache_dtype };
 }
 
 function textOps(engine: Engine, { text_config }: SmolVLMConfig): Ops {

@@ -4,7 +4,7 @@ import { DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, randomModel } from '../model/load.js';
-import type { BaseModel, ReuseOptions, VisionModel } from '../model/model.js';
+import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
@@ -277,10 +277,11 @@ function floatName(dtype: unknown): PositionDtype {
 }
 
 /** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
-function closeReuse(model: VisionModel | BaseModel): ReuseOptions {
+function closeReuse(model: VisionModel | BaseModel): CacheOptions {
   if (!('prefixes' in model)) return {};
-  const { prefixes, tiles } = model;
-  const options = { prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  const { cacheShape, prefixes, tiles } = model;
+  const { kv_cache_dtype } = cacheShape;
+  const options = { kv_cache_dtype, prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
   prefixes.close();
   tiles.close();
   return options;
