@@ -2,6 +2,7 @@ import type { Engine } from '../runtime/engine.js';
 import { Ops } from '../runtime/ops.js';
 import type { Weight } from '../runtime/weight.js';
 import type { SmolVLMConfig } from './config.js';
+import type { LayerStreams } from './low-memory.js';
 import {
   type BaseWeights,
   baseWeights,
@@ -19,6 +20,8 @@ export interface VisionModel {
   readonly weights: { readonly vision: VisionWeights };
   /** The same weights by state-dict name, in the reference's order. */
   readonly named: ReadonlyMap<string, Weight>;
+  /** Where layers stay in the checkpoint's files (low_memory): theirs have no place in memory. */
+  readonly streams?: LayerStreams;
 }
 
 /** Both towers and the connector (SmolVLMModel). */
@@ -33,14 +36,30 @@ export interface Model extends BaseModel {
 
 type Named = ReadonlyMap<string, Weight>;
 
-export function createVisionModel(engine: Engine, config: SmolVLMConfig, named: Named): VisionModel {
-  return { ops: new Ops(engine), config, weights: { vision: visionWeights(named, config) }, named };
+export function createVisionModel(
+  engine: Engine,
+  config: SmolVLMConfig,
+  named: Named,
+  streams?: LayerStreams,
+): VisionModel {
+  const weights = { vision: visionWeights(named, config, streams) };
+  return { ops: new Ops(engine), config, weights, named, streams };
 }
 
-export function createBaseModel(engine: Engine, config: SmolVLMConfig, named: Named): BaseModel {
-  return { ops: new Ops(engine), config, weights: baseWeights(named, config), named };
+export function createBaseModel(
+  engine: Engine,
+  config: SmolVLMConfig,
+  named: Named,
+  streams?: LayerStreams,
+): BaseModel {
+  return { ops: new Ops(engine), config, weights: baseWeights(named, config, streams), named, streams };
 }
 
-export function createModel(engine: Engine, config: SmolVLMConfig, named: Named): Model {
-  return { ops: new Ops(engine), config, weights: modelWeights(named, config), named };
+export function createModel(
+  engine: Engine,
+  config: SmolVLMConfig,
+  named: Named,
+  streams?: LayerStreams,
+): Model {
+  return { ops: new Ops(engine), config, weights: modelWeights(named, config, streams), named, streams };
 }
