@@ -3,6 +3,7 @@ import { Ops } from '../runtime/ops.js';
 import type { Weight } from '../runtime/weight.js';
 import type { CacheDtype, CacheShape } from './cache.js';
 import type { SmolVLMConfig } from './config.js';
+import type { LayerStreams } from './low-memory.js';
 import { prefixCacheBytes } from './memory.js';
 import { PrefixCache } from './prefix-cache.js';
 import { rotaryFrequencies } from './text.js';
@@ -24,6 +25,8 @@ export interface VisionModel {
   readonly weights: { readonly vision: VisionWeights };
   /** The same weights by state-dict name, in the reference's order. */
   readonly named: ReadonlyMap<string, Weight>;
+  /** Where layers stay in the checkpoint's files (low_memory): theirs have no place in memory. */
+  readonly streams?: LayerStreams;
 }
 
 /** Both towers and the connector (SmolVLMModel). */
@@ -45,6 +48,12 @@ export interface CacheOptions {
   image_cache_bytes?: number;
 }
 
+/** What a model is made with beside its weights. */
+export interface ModelOptions extends CacheOptions {
+  /** Layers that stay in the files. */
+  streams?: LayerStreams;
+}
+
 /** With the head (SmolVLMForConditionalGeneration). */
 export interface Model extends BaseModel {
   readonly weights: ModelWeights;
@@ -52,36 +61,42 @@ export interface Model extends BaseModel {
 
 type Named = ReadonlyMap<string, Weight>;
 
-export function createVisionModel(engine: Engine, config: SmolVLMConfig, named: Named): VisionModel {
-  return { ops: new Ops(engine), config, weights: { vision: visionWeights(named, config) }, named };
+export function createVisionModel(
+  engine: Engine,
+  config: SmolVLMConfig,
+  named: Named,
+  { streams }: ModelOptions = {},
+): VisionModel {
+  const weights = { vision: visionWeights(named, config, streams) };
+  return { ops: new Ops(engine), config, weights, named, streams };
 }
 
 export function createBaseModel(
   engine: Engine,
   config: SmolVLMConfig,
   named: Named,
-  options: CacheOptions = {},
+  options: ModelOptions = {},
 ): BaseModel {
-  return { ...base(engine, config, options), weights: baseWeights(named, config), named };
+  return { ...base(engine, config, options), weights: baseWeights(named, config, options.streams), named };
 }
 
 export function createModel(
   engine: Engine,
   config: SmolVLMConfig,
   named: Named,
-  options: CacheOptions = {},
+  options: ModelOptions = {},
 ): Model {
-  return { ...base(engine, config, options), weights: modelWeights(named, config), named };
+  return { ...base(engine, config, options), weights: modelWeights(named, config, options.streams), named };
 }
 
-function base(engine: Engine, config: SmolVLMConfig, options: CacheOptions) {
+function base(engine: Engine, config: SmolVLMConfig, options: ModelOptions) {
   const ops = textOps(engine, config);
   const cacheShape = cacheShapeOf(config, options.kv_cache_dtype);
   const { prefix_cache_bytes = prefixCacheBytes(config), image_cache_bytes } = options;
   // Asked in this order when memory runs short: keys and values are large and soon computed again.
   const prefixes = new PrefixCache(engine, config.image_token_id, prefix_cache_bytes);
   const tiles = new TileCache(ops, image_cache_bytes);
-  return { ops, config, cacheShape, prefixes, tiles };
+  return { ops, config, cacheShape, prefixes, tiles, streams: options.streams };
 }
 
 function cacheShapeOf({ text_config }: SmolVLMConfig, kv_cache_dtype?: CacheDtype): CacheShape {

@@ -137,6 +137,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   to(target: unknown, more?: { dtype?: DTypeOption } | DTypeOption): this {
     const dtype = readTarget(target, more);
     if (dtype === undefined) return this;
+    if (this.#state?.streams) throw this.#outside('to');
     if (this.#isQuantized) {
       throw new InputError({
         what: 'quantised weights stay as they are',
@@ -165,6 +166,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
    */
   async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
     const model = await this.load();
+    if (model.streams) throw this.#outside('save_pretrained');
     await saveModel(target, options, {
       className: CLASS_NAMES[this.#level],
       config: this.config,
@@ -187,6 +189,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   dispose(): void {
     this.#disposed = true;
     this.#state?.ops.engine.dispose();
+    void this.#state?.streams?.close();
   }
 
   /** The loaded model. @throws DisposedError; Error before `ready()` */
@@ -226,12 +229,18 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named, closeReuse(model));
+        const { streams } = model;
+        return createLevel(level, engine, config, named, { ...closeReuse(model), streams });
       }),
     );
     this.#latest = changed.catch(() => before);
     this.#latest.catch(() => {});
     return changed;
+  }
+
+  #outside(where: string): InputError {
+    const expected = 'a model loaded without low_memory';
+    return new InputError({ what: 'not all weights are in memory', where, expected, got: 'one with it' });
   }
 
   /** Whether any weight is quantised, or will be. */
