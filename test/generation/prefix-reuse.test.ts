@@ -194,6 +194,22 @@ for (const side of ['left', 'right'] as const) {
     }));
 }
 
+test('rows of one batch that begin alike are computed behind one of them, in whole pages', () =>
+  withModel(async (model) => {
+    const questions = ['How many?', 'Where?', 'Which of them is the largest of all?'];
+    for (const side of ['left', 'right'] as const) {
+      model.prefix_cache.clear();
+      const rows = questions.map((text) => ask(blue, LONG, text));
+      const { tokens, encoded } = await compare(model, await inputsOf([ask(checks, 'And?'), ...rows], side));
+      // A page each for the second and third question, and the few tokens that all prompts begin with for none.
+      assert.is(tokens, 2 * 128);
+      assert.is(encoded, side === 'left' ? 2 : 0);
+    }
+    // What is known already needs no second pass.
+    const inputs = await inputsOf(questions.map((text) => ask(blue, LONG, text)));
+    assert.is((await compare(model, inputs)).tokens, length(inputs) - questions.length);
+  }));
+
 test('sampling, several sequences a row and beams have the bits of fresh runs', () =>
   withModel(async (model) => {
     const inputs = await inputsOf([ask(blue, LONG), ask(blue, 'How many?')]);
@@ -237,6 +253,25 @@ test('an aborted run leaves what it computed for the next one, and nothing else'
     assert.is(model.prefix_cache.size, 1);
     assert.is((await compare(model, inputs)).tokens, length(inputs) - 1);
   }));
+
+test('with two threads, a run broken off at any time leaves nothing behind that was not computed', () =>
+  withModel(
+    async (model) => {
+      const inputs = await Promise.all([blue, checks].map((picture) => inputsOf([ask(picture!, LONG)])));
+      for (const after of [0, 2, 8, 16, 24, 40]) {
+        const abort = new AbortController();
+        setTimeout(() => abort.abort(), after);
+        const broken = inputs.map((each) => run(model, each, { max_new_tokens: 200, signal: abort.signal }));
+        for (const { reason } of (await Promise.allSettled(broken)) as PromiseRejectedResult[]) {
+          assert.is(reason.name, 'AbortError');
+        }
+        for (const each of inputs) await compare(model, each);
+        if (after % 16 === 0) model.prefix_cache.clear();
+        if (after % 3 === 0) model.image_cache.clear();
+      }
+    },
+    { threads: 2 },
+  ));
 
 test('the limit in bytes holds: what was not used for longest goes, and 0 keeps nothing', () =>
   withModel(async (model) => {
@@ -337,9 +372,12 @@ test('a cache is no reason for a MemoryError: it gives way to what a run needs',
   let maximumBytes = most.memory;
   most.dispose();
   const fits = async (bytes: number) => {
-    const model = await load({ maximumBytes: bytes, prefix_cache_bytes: 0, image_cache_bytes: 0 });
-    const error = await run(model, prompts[0]!).catch((e) => e);
-    model.dispose();
+    const ended = load({ maximumBytes: bytes, prefix_cache_bytes: 0, image_cache_bytes: 0 }).then(
+      async (model) => {
+        await run(model, prompts[0]!).finally(() => model.dispose());
+      },
+    );
+    const error = await ended.catch((caught) => caught);
     return !(error instanceof MemoryError);
   };
   while (await fits(maximumBytes - 65536)) maximumBytes -= 65536;
