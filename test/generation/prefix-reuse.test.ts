@@ -39,7 +39,7 @@ const LONG = 'Which shapes are there, and where is the red star relative to the 
 /** `<image>` tokens of a picture. */
 const STATES = 16;
 
-const NEW = 12;
+const NEW = 8;
 const OPTIONS = {
   max_new_tokens: NEW,
   // No end: every run makes every token.
@@ -64,16 +64,17 @@ async function run(model: SmolVLMForConditionalGeneration, inputs: Inputs, more:
   };
 }
 
-/** Runs on a model that may reuse and on the fresh one, whose bits it must have; returns what was spared. */
+/** Runs on a model that may reuse and on one that keeps nothing, whose bits it must have; returns what was spared. */
 async function compare(
   model: SmolVLMForConditionalGeneration,
   inputs: Inputs,
   more: GenerateArguments = {},
+  reference = fresh,
 ): Promise<{ tokens: number; encoded: number; sequences: number[] }> {
   const { prefix_cache, image_cache } = model;
   const [reused, misses] = [prefix_cache.tokens_reused, image_cache.misses];
   const got = await run(model, inputs, more);
-  const want = await run(fresh, inputs, more);
+  const want = await run(reference, inputs, more);
   assert.equal(got.sequences, want.sequences);
   assert.equal(got.logits, want.logits);
   const tokens = prefix_cache.tokens_reused - reused;
@@ -158,6 +159,25 @@ test('a second and a third turn start behind all that was said, across pages of 
     }
     assert.ok(length(await inputsOf([conversation])) > 2 * 128);
   }));
+
+for (const dtype of ['bfloat16', 'int8', 'int4'] as const) {
+  test(`${dtype} weights: a second turn, and a batch of it with other questions, have the bits of fresh runs`, () =>
+    withModel(
+      async (model) => {
+        const reference = await load({ dtype, prefix_cache_bytes: 0, image_cache_bytes: 0 });
+        const first = ask(blue, LONG);
+        const second = [...first, turn('assistant', 'A star.'), turn('user', 'And?')];
+        await compare(model, await inputsOf([first]), {}, reference);
+        const { tokens, encoded } = await compare(model, await inputsOf([second]), {}, reference);
+        assert.ok(tokens > 128, `${tokens} tokens`);
+        assert.is(encoded, 0);
+        const batch = [second, ask(checks, 'How many?'), ask(checks, LONG), ask(checks, LONG, 'Or?')];
+        assert.ok((await compare(model, await inputsOf(batch), {}, reference)).tokens > 256);
+        reference.dispose();
+      },
+      { dtype },
+    ));
+}
 
 test('an earlier turn that was edited is computed from the edit on', () =>
   withModel(async (model) => {
@@ -365,7 +385,7 @@ test('a change of the weights makes what was computed before useless: nothing of
 test('a cache is no reason for a MemoryError: it gives way to what a run needs', async () => {
   // As little memory as the longest of these prompts needs.
   const prompts = await Promise.all(
-    Array.from({ length: 12 }, (_, i) => inputsOf([ask(`Number ${i}: ${LONG}`)])),
+    Array.from({ length: 6 }, (_, i) => inputsOf([ask(`Number ${i}: ${LONG}`)])),
   );
   const most = await load({ prefix_cache_bytes: 0, image_cache_bytes: 0 });
   for (const inputs of prompts) await run(most, inputs);
@@ -384,7 +404,8 @@ test('a cache is no reason for a MemoryError: it gives way to what a run needs',
   await withModel(
     async (model) => {
       for (const inputs of [...prompts, ...prompts]) await compare(model, inputs);
-      assert.ok(model.prefix_cache.lookups === 2 * prompts.length);
+      assert.is(model.prefix_cache.lookups, 2 * prompts.length);
+      assert.ok(model.prefix_cache.size < prompts.length, `${model.prefix_cache.size} rows are there`);
     },
     { maximumBytes, prefix_cache_bytes: 1 << 30 },
   );
