@@ -46,7 +46,7 @@ export interface ForwardOptions {
   pictures?: Pictures;
   /**
    * For each row how many of its first keys the cache has already (`PrefixCache.adopt`): they are not computed again, nor
-   * are tiles that only they show.
+   * are tiles that only they show. Infinity: the row takes no part.
    */
   held?: readonly number[];
 }

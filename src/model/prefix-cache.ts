@@ -62,6 +62,23 @@ export class PrefixCache {
   }
 
   /**
+   * The rows of a batch in the passes in which they are best computed: those that begin like another one, by a page of keys
+   * or more that is not known yet, come in a second pass behind it.
+   */
+  stages(cache: KVCache, rows: readonly PrefixRow[]): number[][] {
+    const first: number[] = [];
+    const second: number[] = [];
+    for (const [i, row] of rows.entries()) {
+      const most = row.ids.length - 1;
+      const known = this.#longest(row, cache.source, most)?.length ?? 0;
+      const alike = first.map((other) => commonLength(row, rows[other], this.#imageId, most));
+      const pages = Math.floor(Math.max(0, ...alike) / PAGE_KEYS);
+      (this.limit > 0 && pages * PAGE_KEYS > known ? second : first).push(i);
+    }
+    return second.length > 0 ? [first, second] : [first];
+  }
+
+  /**
    * Gives an empty row of a cache the keys that it has in common with a known one, all but its last at most.
    * @param columns of the row's keys
    * @returns how many keys it has now
