@@ -54,17 +54,51 @@ export interface Kernels {
   set_dot_form(form: number): void;
 
   // ---- panels ---------------------------------------------------------------------------------------------------
-  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src 4-aligned). */
+  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src of any alignment). */
   panel8_pack_32(out: number, src: number, rows: number, K: number, ld: number): void;
-  /** The same for 2-byte elements (src 2-aligned). */
+  /** The same for 2-byte elements. */
   panel8_pack_16(out: number, src: number, rows: number, K: number, ld: number): void;
   /** out[i] = row ids[i] of a panelled matrix with K columns; ids int32, each in range (the caller has checked). */
   f32_f32w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_bf16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_f16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
-  /** n contiguous bfloat16 / float16 values (src 2-aligned) to float32, exact. */
+  /** n contiguous bfloat16 / float16 values (src of any alignment) to float32, exact. */
   f32_bf16_unpack(out: number, src: number, n: number): void;
   f32_f16_unpack(out: number, src: number, n: number): void;
+
+  // ---- quantised panels -------------------------------------------------------------------------------------------
+  /**
+   * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
+   * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
+   * `rows` are zeros. A record is 8 bfloat16 scales, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]`, −127…127 (272 bytes),
+   * or 16 bytes with the nibbles of outputs 0–3 × 4 k low and of outputs 4–7 × 4 k high, q + 8 (144 bytes). A weight is
+   * scale · q with the scale that leaves the least squared error among those tried (assembly/quantize_scale.ts); 4-bit
+   * scales may be negative. A row of a block whose magnitudes are all under 2^−100 becomes zeros.
+   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 in magnitude, and the panel is unfinished.
+   */
+  i8_f32_pack: QuantisedPack;
+  i8_bf16_pack: QuantisedPack;
+  i8_f16_pack: QuantisedPack;
+  i4_f32_pack: QuantisedPack;
+  i4_bf16_pack: QuantisedPack;
+  i4_f16_pack: QuantisedPack;
+  /**
+   * The same panels from rows that are quantised already, as a file holds them: int8 `[rows][K]`, or nibbles
+   * `[rows][ceil(K/2)]` (q + 8, an even k in the low half), and bfloat16 scales `[rows][ceil(K/32)]` (2-aligned).
+   * @returns −1; or r·K + k of a q of −128, or of the first weight under a scale that is not finite: unfinished then.
+   */
+  i8_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  i4_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
+  i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  /**
+   * The scales alone of a panel of `blocks` records of `record` bytes, from and to rows as a file holds them,
+   * `[rows][blocks]` (of any alignment).
+   * @returns −1; or r·blocks + block of the first scale that is not finite: unfinished then.
+   */
+  panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
+  panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;
 
   // ---- norms: rows of n ------------------------------------------------------------------------------------------
   /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
@@ -179,6 +213,10 @@ export interface Kernels {
   f32_sample(x: number, n: number, u: number): number;
   f64_exp(x: number): number;
   f64_pow(x: number, y: number): number;
+
+  // ---- digests -------------------------------------------------------------------------------------------------------------
+  /** SipHash-2-4-128 of `bytes` bytes at x (any alignment); key and out are 16 bytes each. */
+  u128_siphash(out: number, x: number, bytes: number, key: number): void;
 }
 
 /** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */
@@ -195,6 +233,8 @@ export type Gemm = (
   ldc: number,
   accumulate: number,
 ) => void;
+
+export type QuantisedPack = (out: number, src: number, rows: number, K: number, ld: number) => number;
 
 /**
  * `ldc` in elements. N needs no alignment: only N columns of out are written. A product may be split into calls over rows (qa

@@ -22,6 +22,18 @@ const arity: Record<keyof Kernels, number> = {
   f32_f16w_gather: 5,
   f32_bf16_unpack: 3,
   f32_f16_unpack: 3,
+  i8_f32_pack: 5,
+  i8_bf16_pack: 5,
+  i8_f16_pack: 5,
+  i4_f32_pack: 5,
+  i4_bf16_pack: 5,
+  i4_f16_pack: 5,
+  i8_repack: 5,
+  i4_repack: 5,
+  i8_unpack_rows: 5,
+  i4_unpack_rows: 5,
+  panel8_put_scales: 5,
+  panel8_take_scales: 5,
   f32_layer_norm: 7,
   f32_rms_norm: 6,
   f32_add: 4,
@@ -51,6 +63,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_sample: 3,
   f64_exp: 1,
   f64_pow: 2,
+  u128_siphash: 4,
 };
 
 const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1 };
