@@ -157,3 +157,6 @@ export const ATTENTION_OVER_SCALAR = 2;
 
 /** Measured, the row's quantising included: 15 to 24 for int8 and for int4, beside a bfloat16 loop of as many products. */
 export const GEMV_QUANTISED_OVER_SCALAR = 4;
+
+/** Four bits take more instructions a byte than anything else: half of what int8 reaches where caches hold the weights. */
+export const GEMV_INT4_OF_LOAD_SUM = 0.12;

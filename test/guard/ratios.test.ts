@@ -12,6 +12,7 @@ import {
   GEMM_OF_REGISTERS,
   GEMM_OVER_SCALAR,
   GEMV_BF16_OVER_SCALAR,
+  GEMV_INT4_OF_LOAD_SUM,
   GEMV_OF_LOAD_SUM,
   GEMV_QUANTISED_OVER_SCALAR,
   RATIO_ATTEMPTS,
@@ -93,7 +94,7 @@ const ROW_PRODUCTS = {
     ofLoadSum: GEMV_OF_LOAD_SUM,
   },
   int8: { ...quantizedRows('I8'), ofScalar: GEMV_QUANTISED_OVER_SCALAR, ofLoadSum: GEMV_OF_LOAD_SUM },
-  int4: { ...quantizedRows('I4'), ofScalar: GEMV_QUANTISED_OVER_SCALAR, ofLoadSum: GEMV_OF_LOAD_SUM },
+  int4: { ...quantizedRows('I4'), ofScalar: GEMV_QUANTISED_OVER_SCALAR, ofLoadSum: GEMV_INT4_OF_LOAD_SUM },
 } as const;
 
 interface RowProduct {
