@@ -115,6 +115,7 @@ export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as c
  * measured 4.1 % in 8 bits (6 scales are tried there), 0.1 % in 4 bits (8 tried), on normal and on Student-t weights.
  */
 export const QUANTISED_SEARCH_LOSS = { 8: 0.09, 4: 0.003 };
+
 // ---- guards of speed ---------------------------------------------------------------------------------------------------
 
 /**
@@ -162,3 +163,9 @@ export const GEMV_OF_LOAD_SUM = 0.25;
 
 /** Measured on Emerald Rapids: 6.9 to 10, the softmax included on one side only. */
 export const ATTENTION_OVER_SCALAR = 2;
+
+/** Measured, the row's quantising included: 15 to 24 for int8 and for int4, beside a bfloat16 loop of as many products. */
+export const GEMV_QUANTISED_OVER_SCALAR = 4;
+
+/** Four bits take more instructions a byte than anything else: half of what int8 reaches where caches hold the weights. */
+export const GEMV_INT4_OF_LOAD_SUM = 0.12;
