@@ -33,8 +33,8 @@ export function pageOf(results: Results): string {
 <main>
 <h1>smolvlm-wasm and its peers</h1>
 <p>Medians of one run, every configuration in processes of its own, taking turns. Ceilings of WebAssembly SIMD on this machine, one
-thread: ${multiplyAdd.toFixed(1)} GFLOP/s of products and sums, ${loadSum.toFixed(1)} GB/s of reading memory. Node ${escape(nodes.join(', '))}.
-${escape(versions.join(' · '))}.</p>
+thread: ${multiplyAdd.toFixed(1)} GFLOP/s of products and sums, ${loadSum.toFixed(1)} GB/s of reading memory. Node ${escaped(nodes.join(', '))}.
+${escaped(versions.join(' · '))}.</p>
 ${WORKS.map(({ id, title }) => section(title, 'longer is faster', speedBars(results, id))).join('\n')}
 ${Object.entries(GROUP_TITLES)
   .map(([group, title]) =>
@@ -77,23 +77,23 @@ function section(title: string, reading: string, bars: readonly Bar[]): string {
   if (bars.length === 0) return '';
   const lines = bars.map(
     ({ title, engine, length, label, hint }) =>
-      `<tr title="${escape(hint)}"${engine === 'smolvlm-wasm' ? ' class="ours"' : ''}><th>${escape(title)}</th>` +
-      `<td><i style="width:${(length * 100).toFixed(1)}%"></i></td><td>${escape(label)}</td></tr>`,
+      `<tr title="${escaped(hint)}"${engine === 'smolvlm-wasm' ? ' class="ours"' : ''}><th>${escaped(title)}</th>` +
+      `<td><i style="width:${(length * 100).toFixed(1)}%"></i></td><td>${escaped(label)}</td></tr>`,
   );
-  return `<section><h2>${escape(title)} <small>${reading}</small></h2><table>${lines.join('\n')}</table></section>`;
+  return `<section><h2>${escaped(title)} <small>${reading}</small></h2><table>${lines.join('\n')}</table></section>`;
 }
 
 function gaps({ gaps }: Results): string {
   if (gaps.length === 0) return '';
   const lines = gaps.map(
     ({ title, group, unsupported, failed }) =>
-      `<li>${escape(`${GROUP_TITLES[group]}: ${title}: ${unsupported ?? `failed: ${failed?.split('\n')[0]}`}`)}</li>`,
+      `<li>${escaped(`${GROUP_TITLES[group]}: ${title}: ${unsupported ?? `failed: ${failed?.split('\n')[0]}`}`)}</li>`,
   );
   return `<section><h2>Not measured</h2><ul>${lines.join('\n')}</ul></section>`;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escape = (text: string) => text.replace(/[&<>"]/g, (char) => ESCAPES[char]);
+const escaped = (text: string) => text.replace(/[&<>"]/g, (char) => ESCAPES[char]);
 
 const STYLE = `
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2024; --faint: #60646c; --theirs: #b9bbc6; --ours: #0d74ce; }
