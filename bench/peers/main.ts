@@ -96,7 +96,7 @@ for (let round = 1; round <= Number(options.rounds); round++) {
     if (skipped.has(job)) continue;
     if (round === 1) await start(job, { prepare: true });
     const { configuration, group } = job;
-    collector.ceiling({ multiplyAdd: ceilings.multiplyAdd(), loadSum: ceilings.loadSum() });
+    collector.ceiling({ multiplyAdd: ceilings.arithmetic('multiply_add') ?? 0, loadSum: ceilings.loadSum() });
     const answer = await start(job, { round });
     collector.add(configuration, group, answer);
     const seconds = Object.values(answer.seconds ?? {}).map((runs) =>
