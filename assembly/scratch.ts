@@ -3,12 +3,15 @@
  * until `set_scratch` moves them: instances that share a memory (one for each thread) each need their own. (They are no
  * `memory.data`, because the binary would carry their zeros.)
  */
-import { K_BLOCK, ROW_BLOCK } from './blocks';
+import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 
 const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
-const TILE_BYTES: usize = 4 * 8 * 4;
+const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
+const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
+const QUANT_BLOCK_BYTES: usize = 256;
+const SUM_BYTES: usize = ROW_BLOCK * 4;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -16,10 +19,16 @@ const firstScratch: usize = (__heap_base + 63) & ~63;
 export let rowScratch: usize = firstScratch;
 /** One K-block of one panel widened to float32. */
 export let panelScratch: usize = rowScratch + ROW_BYTES;
-/** One 4 × 8 output tile, for edges where fewer are written. */
+/** One output tile, for edges where fewer are written. */
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
+/** The sums of one block of rows with one quantised panel, `[rows][8]`. */
+export let quantTotals: usize = biasScratch + BIAS_BYTES;
+/** One block of a panel of int4 as bytes. */
+export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
+/** One number for each row of a block. */
+export let sumScratch: usize = quantBlock + QUANT_BLOCK_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -28,7 +37,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES;
+  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES + QUANT_TOTAL_BYTES + QUANT_BLOCK_BYTES + SUM_BYTES;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -37,4 +46,7 @@ export function set_scratch(base: usize): void {
   panelScratch = rowScratch + ROW_BYTES;
   tileScratch = panelScratch + PANEL_BYTES;
   biasScratch = tileScratch + TILE_BYTES;
+  quantTotals = biasScratch + BIAS_BYTES;
+  quantBlock = quantTotals + QUANT_TOTAL_BYTES;
+  sumScratch = quantBlock + QUANT_BLOCK_BYTES;
 }

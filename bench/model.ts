@@ -27,7 +27,8 @@ const DECODE = 32;
 const ceilings = new Ceilings();
 const rows: Row[] = [];
 
-const model = await loadModel(counterFolder(config, counter));
+// The same tile is encoded again and again: its states may not be kept.
+const model = await loadModel(counterFolder(config, counter), { image_cache_bytes: 0 });
 await benchTile(model);
 await benchText(model);
 console.log(`wasm memory: ${(model.ops.engine.bytes / 2 ** 20).toFixed(0)} MiB`);

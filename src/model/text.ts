@@ -39,7 +39,10 @@ export function* textModel(
 ): Steps<Tensor> {
   const { engine } = ops;
   const { tap } = observers;
-  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.reserve(row, keyColumns.length);
+  for (const [row, { keyColumns }] of tokens.rows.entries()) {
+    cache.reserve(row, keyColumns.length);
+    cache.placePages(row);
+  }
   const rotary = rotaryTables(ops, config, tokens.positions);
   observers.hidden?.(0, hidden, tokens);
   for (const [index, layer] of weights.layers.entries()) {
@@ -96,11 +99,10 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
 
   x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
   tap?.(`${path}.post_attention_layernorm`, x);
-  const gate = yield* ops.linear(x, weights.gate_proj.weight, weights.gate_proj.bias);
+  const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
   tap?.(`${path}.mlp.gate_proj`, gate);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
   tap?.(`${path}.mlp.act_fn`, gate);
-  const up = yield* ops.linear(x, weights.up_proj.weight, weights.up_proj.bias);
   tap?.(`${path}.mlp.up_proj`, up);
   ops.multiply(gate, up);
   x = yield* ops.linear(gate, weights.down_proj.weight, weights.down_proj.bias);

@@ -156,9 +156,7 @@ function* attention(
 ): Steps<Tensor> {
   const { engine } = ops;
   const path = `${PATH}.encoder.layers.${layer}.self_attn`;
-  const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
-  const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
-  const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
+  const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
   tap?.(`${path}.q_proj`, q);
   tap?.(`${path}.k_proj`, k);
   tap?.(`${path}.v_proj`, v);

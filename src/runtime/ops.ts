@@ -1,9 +1,10 @@
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
 import type { Kernels } from './kernels.js';
+import { quantizedRowBytes } from './quantized-rows.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
-import { type Weight, weightBytes } from './weight.js';
+import { isQuantized, type PanelDtype, panelBytes, type QuantizedDtype, type Weight } from './weight.js';
 
 /** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
 const STEP_MACS = 2e8;
@@ -11,6 +12,8 @@ const STEP_MACS = 2e8;
 const STEP_ROWS = 120;
 /** Values of an elementwise step: about a millisecond. */
 const STEP_VALUES = 1 << 17;
+/** The same for quantised products. */
+const STEP_QUANTIZED_ROWS = 128;
 /** Query rows of one attention step. */
 const STEP_QUERIES = 32;
 /** Parts a thread should get of a call that is split, so that none waits long for the last; and what a part is at least. */
@@ -33,23 +36,74 @@ export class Ops {
 
   /** x [M, K] · weightᵀ (+ bias) → [M, N]. */
   *linear(x: Tensor, weight: Weight, bias?: Weight | null): Steps<Tensor> {
-    const { N, K } = weight;
-    const M = x.size / K;
-    const out = this.engine.tensor(M, N);
-    if (M === 0) return out;
-    const panelBytes = weightBytes('panel', weight.dtype, 8, K);
-    const [rowStep, panelStep] = this.#productSteps(M, Math.ceil(N / 8), 8 * K);
-    const moves = [0, 4, 2, panelBytes / 8];
+    const [out] = yield* this.linears(x, [{ weight, bias }]);
+    return out;
+  }
+
+  /** Products of the same x [M, K] with several weights; x is quantised once for those that need it. */
+  *linears(x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+    const { engine } = this;
+    const outs = linears.map(({ weight: { N, K } }) => engine.tensor(x.size / K, N));
+    const mark = engine.activations.mark();
+    const quantized = new Map<QuantizedDtype, number>();
+    for (const [i, { weight, bias }] of linears.entries()) {
+      const { dtype } = weight;
+      if (outs[i].size === 0) continue;
+      if (!isQuantized(dtype)) yield* this.#product(outs[i], x, weight, bias);
+      else {
+        const rows = quantized.get(dtype) ?? this.#quantize(x, weight.K, dtype);
+        quantized.set(dtype, rows);
+        yield* this.#quantizedProduct(outs[i], rows, weight, bias);
+      }
+    }
+    engine.activations.release(mark);
+    return outs;
+  }
+
+  #product(out: Tensor, x: Tensor, weight: Weight, bias?: Weight | null): Steps<void> {
+    const { N, K, dtype } = weight;
+    const M = out.rows;
+    const [rowStep, panelStep] = this.#productSteps(M, STEP_ROWS, Math.ceil(N / 8), 8 * K);
+    const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
     if (bias) moves.push(3, 4);
-    yield* this.engine.steps({
-      kernel: gemm(weight),
+    return this.engine.steps({
+      kernel: GEMM[dtype],
       args: [out.pointer, x.pointer, weight.pointer, bias ? bias.pointer : 0, M, N, K, K, K, N, 0],
       axes: [
         { size: 5, units: N, step: 8 * panelStep, moves },
         { size: 4, units: M, step: rowStep, moves: [0, 4 * N, 1, 4 * K] },
       ],
     });
-    return out;
+  }
+
+  /** Rows of K values for products with weights of this dtype: their pointer. */
+  #quantize(x: Tensor, K: number, dtype: QuantizedDtype): number {
+    const M = x.size / K;
+    const bytes = quantizedRowBytes(K, this.engine.relaxed);
+    const rows = this.engine.activations.allocate(M * bytes);
+    this.engine.call({
+      kernel: dtype === 'I8' ? 'q_rows_i8w' : 'q_rows_i4w',
+      args: [rows, x.pointer, M, K, K],
+      axes: [this.#axis(2, M, K, [0, bytes, 1, 4 * K])],
+    });
+    return rows;
+  }
+
+  #quantizedProduct(out: Tensor, rows: number, weight: Weight, bias?: Weight | null): Steps<void> {
+    const { N, K, dtype } = weight;
+    const M = out.rows;
+    const [rowStep, panelStep] = this.#productSteps(M, STEP_QUANTIZED_ROWS, Math.ceil(N / 8), 8 * K);
+    const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
+    if (bias) moves.push(3, 4);
+    const rowBytes = quantizedRowBytes(K, this.engine.relaxed);
+    return this.engine.steps({
+      kernel: GEMM[dtype],
+      args: [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, M, N, K, N],
+      axes: [
+        { size: 5, units: N, step: 8 * panelStep, moves },
+        { size: 4, units: M, step: rowStep, moves: [0, 4 * N, 1, rowBytes] },
+      ],
+    });
   }
 
   /** Rows `ids` of a matrix → [count, K]. The ids are int32 in wasm memory, each known to be in range. */
@@ -68,6 +122,18 @@ export class Ops {
   copyRows(out: Tensor, to: number, x: Tensor, from: number, count: number): void {
     const args = [out.pointer, to, x.pointer, from, count, x.columns];
     this.engine.call({ kernel: 'f32_copy_rows', args });
+  }
+
+  /** The keyed 128-bit digest of memory (SipHash-2-4), in hexadecimal. The key is 16 bytes. */
+  digest(pointer: number, bytes: number, key: Uint8Array): string {
+    const { activations, kernels } = this.engine;
+    const mark = activations.mark();
+    const scratch = activations.allocate(32);
+    this.engine.u8(scratch, 16).set(key);
+    kernels.u128_siphash(scratch + 16, pointer, bytes, scratch);
+    const words = Array.from(this.engine.u32(scratch + 16, 4));
+    activations.release(mark);
+    return words.map((word) => word.toString(16).padStart(8, '0')).join('');
   }
 
   layerNorm(x: Tensor, weight: Weight, bias: Weight, eps: number): Tensor {
@@ -280,9 +346,9 @@ export class Ops {
   }
 
   /** Rows and panels of one part of a product. @param panelMacs multiply-adds of one row with one panel */
-  #productSteps(rows: number, panels: number, panelMacs: number): [number, number] {
+  #productSteps(rows: number, mostRows: number, panels: number, panelMacs: number): [number, number] {
     const { threads } = this.engine;
-    const rowStep = Math.min(rows, STEP_ROWS);
+    const rowStep = Math.min(rows, mostRows);
     let panelStep = Math.max(1, Math.floor(STEP_MACS / (rowStep * panelMacs)));
     if (threads > 1) {
       const wanted = Math.ceil((PARTS_PER_THREAD * threads) / Math.ceil(rows / rowStep));
@@ -305,12 +371,26 @@ export class Ops {
   }
 }
 
-function gemm({ dtype }: Weight): keyof Kernels {
-  if (dtype === 'F32') return 'f32_f32w_gemm';
-  return dtype === 'BF16' ? 'f32_bf16w_gemm' : 'f32_f16w_gemm';
+/** One of several products with the same left side. */
+export interface Linear {
+  readonly weight: Weight;
+  readonly bias?: Weight | null;
 }
 
-const GATHER = { F32: 'f32_f32w_gather', BF16: 'f32_bf16w_gather', F16: 'f32_f16w_gather' } as const;
+const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
+  F32: 'f32_f32w_gemm',
+  BF16: 'f32_bf16w_gemm',
+  F16: 'f32_f16w_gemm',
+  I8: 'f32_i8w_gemm',
+  I4: 'f32_i4w_gemm',
+};
+const GATHER: Readonly<Record<PanelDtype, keyof Kernels>> = {
+  F32: 'f32_f32w_gather',
+  BF16: 'f32_bf16w_gather',
+  F16: 'f32_f16w_gather',
+  I8: 'f32_i8w_gather',
+  I4: 'f32_i4w_gather',
+};
 
 /** Gets strips of probabilities as an attention makes them. */
 type Probabilities = (head: number, firstRow: number, count: number, pointer: number, ld: number) => void;

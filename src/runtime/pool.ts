@@ -2,7 +2,6 @@ import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
 import { type HostWorker, maySleep, startWorker } from './host-worker.js';
-import { FLOAT_ARGUMENTS } from './kernels.js';
 import type { WorkerMessage } from './worker.js';
 
 /** Calls that may be waiting before the run that makes them should pause. */
@@ -61,9 +60,10 @@ export class WorkerPool {
   }
 
   push(call: KernelCall): void {
+    if (!this.started) throw new Error('a kernel call outside Engine.run');
     const number = this.#numbers.get(call.kernel);
     if (number === undefined) throw new Error(`no kernel ${call.kernel}`);
-    writeCall(this.#ring, this.#slot(), call, number, FLOAT_ARGUMENTS[call.kernel] ?? 0);
+    writeCall(this.#ring, this.#slot(), call, number);
     this.#publish();
   }
 

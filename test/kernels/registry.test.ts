@@ -8,6 +8,13 @@ const arity: Record<keyof Kernels, number> = {
   f32_f32w_gemm: 11,
   f32_bf16w_gemm: 11,
   f32_f16w_gemm: 11,
+  q_rows_i8w: 5,
+  q_rows_i4w: 5,
+  f32_i8w_gemm: 8,
+  f32_i4w_gemm: 8,
+  f32_i8w_gather: 5,
+  f32_i4w_gather: 5,
+  set_dot_form: 1,
   panel8_pack_32: 5,
   panel8_pack_16: 5,
   f32_f32w_gather: 5,
@@ -25,6 +32,8 @@ const arity: Record<keyof Kernels, number> = {
   i4_repack: 5,
   i8_unpack_rows: 5,
   i4_unpack_rows: 5,
+  panel8_put_scales: 5,
+  panel8_take_scales: 5,
   f32_layer_norm: 7,
   f32_rms_norm: 6,
   f32_add: 4,
@@ -54,6 +63,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_sample: 3,
   f64_exp: 1,
   f64_pow: 2,
+  u128_siphash: 4,
 };
 
 const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1 };
