@@ -5,6 +5,7 @@ import { forward } from '../src/model/forward.js';
 import { head } from '../src/model/head.js';
 import { type LoadOptions, loadModel } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
+import { uniformDtypes } from '../src/model/weight-dtypes.js';
 import type { Engine } from '../src/runtime/engine.js';
 import type { Weight } from '../src/runtime/weight.js';
 import { quantisedRounding, type RowRounding, roundWeights } from '../test/support/dequantised.js';
@@ -38,13 +39,17 @@ const ggml =
 
 export const MODES: Readonly<Record<string, Mode>> = {
   float32: {},
-  bf16: { load: { weightDtype: 'BF16' } },
+  bf16: { load: { dtypes: uniformDtypes('BF16') } },
+  int8: { load: { dtypes: uniformDtypes('I8') } },
+  'int8 relaxed': { load: { dtypes: uniformDtypes('I8'), relaxed: true } },
+  int4: { load: { dtypes: uniformDtypes('I4') } },
+  'int4 relaxed': { load: { dtypes: uniformDtypes('I4'), relaxed: true } },
   'weights int8': { rounding: int8 },
   'weights Q8_0': { rounding: () => ggml(GGML_Q8_0) },
   'weights int4': { rounding: (engine, weight) => (isVocabulary(weight) ? int8(engine) : int4(engine)) },
-  'weights int4, all': { rounding: int4 },
+  'weights int4 all': { rounding: int4 },
   'weights Q4_0': { rounding: (_, weight) => ggml(isVocabulary(weight) ? GGML_Q8_0 : GGML_Q4_0) },
-  'weights Q4_0, all': { rounding: () => ggml(GGML_Q4_0) },
+  'weights Q4_0 all': { rounding: () => ggml(GGML_Q4_0) },
   'llama.cpp Q4_1': { gguf: 'q4_1.gguf' },
   'llama.cpp Q8_0': { gguf: 'q8_0.gguf' },
   'llama.cpp Q4_0': { gguf: 'q4_0.gguf' },
