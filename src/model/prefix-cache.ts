@@ -1,6 +1,6 @@
 import { MemoryError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS } from '../runtime/ops.js';
+import { PAGE_KEYS } from '../runtime/pages.js';
 import { type CacheShape, type KVCache, slabBytes } from './cache.js';
 import { commonLength, type PrefixRow } from './prefix-row.js';
 import { Slabs } from './slabs.js';
