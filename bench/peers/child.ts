@@ -69,7 +69,7 @@ function peakOfThisProcess(): number | null {
 
 async function answer(task: Task): Promise<Answer> {
   const node = process.version;
-  const { engine } = (await import(`./engines/${task.engine}.js`)) as { engine: Engine };
+  const { engine } = (await import(`./engines/${task.engine.replace('.', '-')}.js`)) as { engine: Engine };
   try {
     const paths = await engine.files(task.group, task.settings, new Files(task.cache, task.wheel));
     if (task.prepare) return { node };

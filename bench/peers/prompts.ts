@@ -12,11 +12,10 @@ const WORDS =
     ' ',
   );
 
+/** The first two words are no other run's: no engine finds the start of one prompt in another. */
 function promptWords(tokens: number, run: number): string[] {
-  return Array.from(
-    { length: tokens },
-    (_, i) => WORDS[(i * 37 + Math.floor(i / 7) + 11 * run) % WORDS.length],
-  );
+  const index = (i: number) => [run, Math.floor(run / 100) + tokens][i] ?? i * 37 + Math.floor(i / 7);
+  return Array.from({ length: tokens }, (_, i) => WORDS[index(i) % WORDS.length]);
 }
 
 /** A text of so many tokens. */

@@ -1,25 +1,16 @@
+import { type AttentionShape, attend, type KeyRows, type Probabilities, writeKeys } from './attention.js';
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
 import type { Kernels } from './kernels.js';
-import { quantizedRowBytes } from './quantized-rows.js';
+import { PAGE_KEYS, pageBytes } from './pages.js';
+import { type Linear, products } from './products.js';
+import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
-import { isQuantized, type PanelDtype, panelBytes, type QuantizedDtype, type Weight } from './weight.js';
+import type { PanelDtype, Weight } from './weight.js';
 
-/** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
-const STEP_MACS = 2e8;
-/** Rows of a product taken at once: their activations stay in the second-level cache while the weights stream by. */
-const STEP_ROWS = 120;
-/** Values of an elementwise step: about a millisecond. */
-const STEP_VALUES = 1 << 17;
-/** The same for quantised products. */
-const STEP_QUANTIZED_ROWS = 128;
-/** Query rows of one attention step. */
-const STEP_QUERIES = 32;
-/** Parts a thread should get of a call that is split, so that none waits long for the last; and what a part is at least. */
-const PARTS_PER_THREAD = 4;
-const LEAST_PART_MACS = 1 << 16;
-const LEAST_PART_VALUES = 1 << 12;
+export type { AttentionShape } from './attention.js';
+export { PAGE_KEYS, pageBytes } from './pages.js';
 
 export type Activation = 'gelu_tanh' | 'gelu_erf' | 'gelu_quick' | 'relu' | 'selu' | 'silu';
 
@@ -41,69 +32,8 @@ export class Ops {
   }
 
   /** Products of the same x [M, K] with several weights; x is quantised once for those that need it. */
-  *linears(x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
-    const { engine } = this;
-    const outs = linears.map(({ weight: { N, K } }) => engine.tensor(x.size / K, N));
-    const mark = engine.activations.mark();
-    const quantized = new Map<QuantizedDtype, number>();
-    for (const [i, { weight, bias }] of linears.entries()) {
-      const { dtype } = weight;
-      if (outs[i].size === 0) continue;
-      if (!isQuantized(dtype)) yield* this.#product(outs[i], x, weight, bias);
-      else {
-        const rows = quantized.get(dtype) ?? this.#quantize(x, weight.K, dtype);
-        quantized.set(dtype, rows);
-        yield* this.#quantizedProduct(outs[i], rows, weight, bias);
-      }
-    }
-    engine.activations.release(mark);
-    return outs;
-  }
-
-  #product(out: Tensor, x: Tensor, weight: Weight, bias?: Weight | null): Steps<void> {
-    const { N, K, dtype } = weight;
-    const M = out.rows;
-    const [rowStep, panelStep] = this.#productSteps(M, STEP_ROWS, Math.ceil(N / 8), 8 * K);
-    const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
-    if (bias) moves.push(3, 4);
-    return this.engine.steps({
-      kernel: GEMM[dtype],
-      args: [out.pointer, x.pointer, weight.pointer, bias ? bias.pointer : 0, M, N, K, K, K, N, 0],
-      axes: [
-        { size: 5, units: N, step: 8 * panelStep, moves },
-        { size: 4, units: M, step: rowStep, moves: [0, 4 * N, 1, 4 * K] },
-      ],
-    });
-  }
-
-  /** Rows of K values for products with weights of this dtype: their pointer. */
-  #quantize(x: Tensor, K: number, dtype: QuantizedDtype): number {
-    const M = x.size / K;
-    const bytes = quantizedRowBytes(K, this.engine.relaxed);
-    const rows = this.engine.activations.allocate(M * bytes);
-    this.engine.call({
-      kernel: dtype === 'I8' ? 'q_rows_i8w' : 'q_rows_i4w',
-      args: [rows, x.pointer, M, K, K],
-      axes: [this.#axis(2, M, K, [0, bytes, 1, 4 * K])],
-    });
-    return rows;
-  }
-
-  #quantizedProduct(out: Tensor, rows: number, weight: Weight, bias?: Weight | null): Steps<void> {
-    const { N, K, dtype } = weight;
-    const M = out.rows;
-    const [rowStep, panelStep] = this.#productSteps(M, STEP_QUANTIZED_ROWS, Math.ceil(N / 8), 8 * K);
-    const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
-    if (bias) moves.push(3, 4);
-    const rowBytes = quantizedRowBytes(K, this.engine.relaxed);
-    return this.engine.steps({
-      kernel: GEMM[dtype],
-      args: [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, M, N, K, N],
-      axes: [
-        { size: 5, units: N, step: 8 * panelStep, moves },
-        { size: 4, units: M, step: rowStep, moves: [0, 4 * N, 1, rowBytes] },
-      ],
-    });
+  linears(x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+    return products(this.engine, x, linears);
   }
 
   /** Rows `ids` of a matrix → [count, K]. The ids are int32 in wasm memory, each known to be in range. */
@@ -204,85 +134,15 @@ export class Ops {
     });
   }
 
-  /**
-   * Attention of one sequence: q [rows, heads·headDim] over keys that lie in pages.
-   * @param pages pointer to the page lists: `pageCount` addresses for each key/value head
-   * @param causalStart key index of the first row for a causal run, −1 for one that sees every key
-   * @param probs called with each head's strip of probabilities [count, keys] at row stride `ld`, where asked for
-   */
-  *attention(
+  /** Attention of one sequence: see `attend`. */
+  attention(
     q: Tensor,
     pages: number,
     shape: AttentionShape,
     probs?: Probabilities,
     out = this.engine.tensor(q.rows, q.columns),
   ): Steps<Tensor> {
-    const { activations } = this.engine;
-    const { keys, kvHeads, headDim, causalStart, scale, pageCount } = shape;
-    const width = q.columns;
-    const group = width / headDim / kvHeads;
-    // A single row sees the same keys with all heads of a group: they are taken as the rows of one product.
-    const isGrouped = q.rows === 1 && !probs;
-    const seen = isGrouped && causalStart >= 0 ? Math.min(keys, causalStart + 1) : keys;
-    const rows = isGrouped ? group : q.rows;
-    const step = Math.min(rows, STEP_QUERIES);
-    const ld = isGrouped ? headDim : width;
-    const scratchBytes = 4 * step * Math.ceil(Math.max(keys, 1) / 128) * 128;
-    const mark = activations.mark();
-    const scratch = activations.allocate(scratchBytes * (probs ? 1 : this.engine.threads));
-    const start = isGrouped ? -1 : causalStart;
-    const call = {
-      kernel: 'f32_attention' as const,
-      args: [out.pointer, q.pointer, pages, scratch, rows, seen, start, headDim, ld, ld, scale],
-      scratch: { arg: 3, bytes: scratchBytes },
-    };
-    if (probs) yield* this.#watchedAttention(call.args, shape, q, group, probs);
-    else {
-      const moves = [0, 4 * ld, 1, 4 * ld];
-      if (start >= 0) moves.push(6, 1);
-      const axes: Axis[] = [{ size: 4, units: rows, step, moves }];
-      const head = 4 * headDim;
-      if (!isGrouped) axes.push({ size: -1, units: group, step: 1, moves: [0, head, 1, head] });
-      const groupBytes = group * head;
-      axes.push({
-        size: -1,
-        units: kvHeads,
-        step: 1,
-        moves: [0, groupBytes, 1, groupBytes, 2, 4 * pageCount],
-      });
-      yield* this.engine.steps({ ...call, axes });
-    }
-    activations.release(mark);
-    return out;
-  }
-
-  /** Head by head and strip by strip, each looked at before the next one overwrites it. */
-  *#watchedAttention(
-    args: readonly number[],
-    { keys, kvHeads, headDim, causalStart, pageCount }: AttentionShape,
-    q: Tensor,
-    group: number,
-    probs: Probabilities,
-  ): Steps<void> {
-    for (let head = 0; head < kvHeads * group; head++) {
-      for (let row = 0; row < q.rows; row += STEP_QUERIES) {
-        const rows = Math.min(STEP_QUERIES, q.rows - row);
-        const offset = 4 * (row * q.columns + head * headDim);
-        const start = causalStart < 0 ? -1 : causalStart + row;
-        const visible = start < 0 ? keys : Math.min(keys, start + rows);
-        const part = args.slice();
-        part[0] += offset;
-        part[1] += offset;
-        part[2] += 4 * pageCount * Math.floor(head / group);
-        part[4] = rows;
-        part[5] = visible;
-        part[6] = start;
-        this.engine.call({ kernel: 'f32_attention', args: part });
-        yield* this.engine.drain();
-        probs(head, row, rows, args[3], Math.ceil(visible / 128) * 128);
-        yield;
-      }
-    }
+    return attend(this.engine, q, pages, shape, probs, out);
   }
 
   /**
@@ -310,19 +170,8 @@ export class Ops {
   }
 
   /** Keys and values of some rows [rows, kvHeads·headDim] to the key indices at, at + 1, … of each head's pages. */
-  writeKeys(
-    k: Tensor,
-    v: Tensor,
-    { pages, pageCount, kvHeads, headDim, start, count, indices, at }: KeyRows,
-  ): void {
-    const { columns } = k;
-    const offset = 4 * start * columns;
-    const head = 4 * headDim;
-    this.engine.call({
-      kernel: 'f32_kv_write',
-      args: [pages, k.pointer + offset, v.pointer + offset, indices, count, at, headDim, columns, columns],
-      axes: [{ size: -1, units: kvHeads, step: 1, moves: [0, 4 * pageCount, 1, head, 2, head] }],
-    });
+  writeKeys(k: Tensor, v: Tensor, rows: KeyRows): void {
+    writeKeys(this.engine, k, v, rows);
   }
 
   /** Patches of an image [channels, height, width], each a row of channels·patch² values. */
@@ -345,45 +194,11 @@ export class Ops {
     });
   }
 
-  /** Rows and panels of one part of a product. @param panelMacs multiply-adds of one row with one panel */
-  #productSteps(rows: number, mostRows: number, panels: number, panelMacs: number): [number, number] {
-    const { threads } = this.engine;
-    const rowStep = Math.min(rows, mostRows);
-    let panelStep = Math.max(1, Math.floor(STEP_MACS / (rowStep * panelMacs)));
-    if (threads > 1) {
-      const wanted = Math.ceil((PARTS_PER_THREAD * threads) / Math.ceil(rows / rowStep));
-      const least = Math.ceil(LEAST_PART_MACS / (rowStep * panelMacs));
-      panelStep = Math.min(panelStep, Math.max(least, Math.ceil(panels / wanted)));
-    }
-    return [rowStep, Math.min(panels, panelStep)];
-  }
-
-  /** An axis of `units` units of `values` values each, split into steps that are neither long nor tiny. */
   #axis(size: number, units: number, values: number, moves: number[]): Axis {
-    const { threads } = this.engine;
-    let step = Math.max(1, Math.floor(STEP_VALUES / values));
-    if (threads > 1) {
-      const least = Math.ceil(LEAST_PART_VALUES / values);
-      step = Math.min(step, Math.max(least, Math.ceil(units / (PARTS_PER_THREAD * threads))));
-    }
-    if (values === 1) step = Math.ceil(step / 16) * 16;
-    return { size, units, step: Math.min(Math.max(units, 1), step), moves };
+    return evenAxis(this.engine.threads, size, units, values, moves);
   }
 }
 
-/** One of several products with the same left side. */
-export interface Linear {
-  readonly weight: Weight;
-  readonly bias?: Weight | null;
-}
-
-const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
-  F32: 'f32_f32w_gemm',
-  BF16: 'f32_bf16w_gemm',
-  F16: 'f32_f16w_gemm',
-  I8: 'f32_i8w_gemm',
-  I4: 'f32_i4w_gemm',
-};
 const GATHER: Readonly<Record<PanelDtype, keyof Kernels>> = {
   F32: 'f32_f32w_gather',
   BF16: 'f32_bf16w_gather',
@@ -391,39 +206,3 @@ const GATHER: Readonly<Record<PanelDtype, keyof Kernels>> = {
   I8: 'f32_i8w_gather',
   I4: 'f32_i4w_gather',
 };
-
-/** Gets strips of probabilities as an attention makes them. */
-type Probabilities = (head: number, firstRow: number, count: number, pointer: number, ld: number) => void;
-
-export interface AttentionShape {
-  keys: number;
-  kvHeads: number;
-  headDim: number;
-  causalStart: number;
-  scale: number;
-  pageCount: number;
-}
-
-/** Rows of keys and values, and where they go. */
-export interface KeyRows {
-  /** Pointer to the page lists: `pageCount` addresses for each head. */
-  pages: number;
-  pageCount: number;
-  kvHeads: number;
-  headDim: number;
-  /** The first row. */
-  start: number;
-  count: number;
-  /** Pointer to int32 rows, counted from `start`; 0: all of them. */
-  indices: number;
-  /** Key index of the first. */
-  at: number;
-}
-
-/** Keys in one page of the attention kernels. */
-export const PAGE_KEYS = 128;
-
-/** Bytes of one page: K and V of 128 keys for one key/value head (see Kernels.f32_kv_write). */
-export function pageBytes(headDim: number): number {
-  return 4 * PAGE_KEYS * (headDim + Math.ceil(headDim / 8) * 8);
-}
