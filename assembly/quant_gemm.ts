@@ -12,6 +12,14 @@ import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadRows } from './quant_sp
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
 
+/** Up to so many rows the one-row kernel is faster: the tiles have rows to spare, nibbles are to be unpacked. */
+// @ts-ignore: decorator
+@inline
+function streamRows(dtype: i32): usize {
+  if (ASC_FEATURE_RELAXED_SIMD) return 3;
+  return dtype == I4 ? 4 : 1;
+}
+
 /** So few rows read two panels half the matrix apart, two long streams (see gemv.ts). */
 const PAIR_ROWS: usize = 8;
 
@@ -41,12 +49,12 @@ function gemm(
 ): void {
   if (K == 0) return emptyProduct(out, bias, M, N, ldc, false);
   const blocks = blocksOf(K);
-  if (M == 1) {
-    if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, qa, w, bias, N, blocks);
-    else quantGemv(dtype, false, out, qa, w, bias, N, blocks);
+  ldc <<= 2;
+  if (M <= streamRows(dtype)) {
+    if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, ldc, qa, w, bias, M, N, blocks);
+    else quantGemv(dtype, false, out, ldc, qa, w, bias, M, N, blocks);
     return;
   }
-  ldc <<= 2;
   // Blocks of nearly the same number of rows: a last one of a few rows would read all weights for them.
   const parts = (M + QUANT_ROW_BLOCK - 1) / QUANT_ROW_BLOCK;
   const step = ((M + parts - 1) / parts + 3) & ~3;
