@@ -1,4 +1,4 @@
-/** One quantised row, or a few, against all quantised panels: bound by reading memory, so everything here serves the stream. */
+/** One quantised row, or a few, against all panels: bound by reading memory, so everything here serves the stream. */
 import { copyBias, copyRows } from './gemm_tile';
 import { addPairs, addScaled, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
 import { BYTE_ONES, end, ONES, start, step } from './quant_relaxed';
