@@ -3,14 +3,15 @@
  * until `set_scratch` moves them: instances that share a memory (one for each thread) each need their own. (They are no
  * `memory.data`, because the binary would carry their zeros.)
  */
-import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK } from './blocks';
+import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 
 const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
-const TILE_BYTES: usize = 4 * 8 * 4;
+const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
 const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
 const QUANT_BLOCK_BYTES: usize = 256;
+const SUM_BYTES: usize = ROW_BLOCK * 4 * 2;
 const QUANT_WIDE_BYTES: usize = 512;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
@@ -19,7 +20,7 @@ const firstScratch: usize = (__heap_base + 63) & ~63;
 export let rowScratch: usize = firstScratch;
 /** One K-block of one panel widened to float32. */
 export let panelScratch: usize = rowScratch + ROW_BYTES;
-/** One 4 × 8 output tile, for edges where fewer are written. */
+/** One output tile, for edges where fewer are written. */
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
@@ -29,6 +30,8 @@ export let quantTotals: usize = biasScratch + BIAS_BYTES;
 export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
 /** One block of a quantised panel as int16. */
 export let quantWideBlock: usize = quantBlock + QUANT_BLOCK_BYTES;
+/** Two numbers for each row of a block, first one of all, then the other. */
+export let sumScratch: usize = quantWideBlock + QUANT_WIDE_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -37,7 +40,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return quantWideBlock + QUANT_WIDE_BYTES - rowScratch;
+  return sumScratch + SUM_BYTES - rowScratch;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -49,4 +52,5 @@ export function set_scratch(base: usize): void {
   quantTotals = biasScratch + BIAS_BYTES;
   quantBlock = quantTotals + QUANT_TOTAL_BYTES;
   quantWideBlock = quantBlock + QUANT_BLOCK_BYTES;
+  sumScratch = quantWideBlock + QUANT_WIDE_BYTES;
 }

@@ -54,17 +54,51 @@ export interface Kernels {
   set_dot_form(form: number): void;
 
   // ---- panels ---------------------------------------------------------------------------------------------------
-  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src 4-aligned). */
+  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src of any alignment). */
   panel8_pack_32(out: number, src: number, rows: number, K: number, ld: number): void;
-  /** The same for 2-byte elements (src 2-aligned). */
+  /** The same for 2-byte elements. */
   panel8_pack_16(out: number, src: number, rows: number, K: number, ld: number): void;
   /** out[i] = row ids[i] of a panelled matrix with K columns; ids int32, each in range (the caller has checked). */
   f32_f32w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_bf16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_f16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
-  /** n contiguous bfloat16 / float16 values (src 2-aligned) to float32, exact. */
+  /** n contiguous bfloat16 / float16 values (src of any alignment) to float32, exact. */
   f32_bf16_unpack(out: number, src: number, n: number): void;
   f32_f16_unpack(out: number, src: number, n: number): void;
+
+  // ---- quantised panels -------------------------------------------------------------------------------------------
+  /**
+   * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
+   * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
+   * `rows` are zeros. A record is 8 bfloat16 scales, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]`, −127…127 (272 bytes),
+   * or 16 bytes with the nibbles of outputs 0–3 × 4 k low and of outputs 4–7 × 4 k high, q + 8 (144 bytes). A weight is
+   * scale · q with the scale that leaves the least squared error among those tried (assembly/quantize_scale.ts); 4-bit
+   * scales may be negative. A row of a block whose magnitudes are all under 2^−100 becomes zeros.
+   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 in magnitude, and the panel is unfinished.
+   */
+  i8_f32_pack: QuantisedPack;
+  i8_bf16_pack: QuantisedPack;
+  i8_f16_pack: QuantisedPack;
+  i4_f32_pack: QuantisedPack;
+  i4_bf16_pack: QuantisedPack;
+  i4_f16_pack: QuantisedPack;
+  /**
+   * The same panels from rows that are quantised already, as a file holds them: int8 `[rows][K]`, or nibbles
+   * `[rows][ceil(K/2)]` (q + 8, an even k in the low half), and bfloat16 scales `[rows][ceil(K/32)]` (2-aligned).
+   * @returns −1; or r·K + k of a q of −128, or of the first weight under a scale that is not finite: unfinished then.
+   */
+  i8_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  i4_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
+  i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  /**
+   * The scales alone of a panel of `blocks` records of `record` bytes, from and to rows as a file holds them,
+   * `[rows][blocks]` (of any alignment).
+   * @returns −1; or r·blocks + block of the first scale that is not finite: unfinished then.
+   */
+  panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
+  panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;
 
   // ---- norms: rows of n ------------------------------------------------------------------------------------------
   /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
@@ -98,40 +132,37 @@ export interface Kernels {
 
   // ---- attention ---------------------------------------------------------------------------------------------------
   /**
-   * Keys and values live in pages of 128 keys for one key/value head: K as panels over keys `[16][headDim][8]`, then V as
-   * panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page addresses.
-   * Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
+   * Keys and values live in pages of 128 keys for one key/value head (bytes of a page: pageBytes in pages.ts): K as panels
+   * over keys `[16][headDim][8]`, then V as panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page
+   * addresses. Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
    * (`headDim` contiguous values at row stride ldk / ldv). Channels past headDim in the last V panel are written as 0.
    */
-  f32_kv_write(
-    pages: number,
-    k: number,
-    v: number,
-    indices: number,
-    count: number,
-    start: number,
-    headDim: number,
-    ldk: number,
-    ldv: number,
-  ): void;
+  f32_kv_write: KvWrite;
+  /** The same rounded to bfloat16, to nearest, ties to even. */
+  bf16_kv_write: KvWrite;
+  /**
+   * int8 with a scale for each key and each value, max|x|/127, x/scale to nearest: K as `[16][ceil(headDim/2)][8][2]` (pairs
+   * of channels side by side), V as `[ceil(headDim/8)][64][8][2]` (pairs of keys), then 128 float32 scales of K and of V.
+   */
+  i8_kv_write: KvWrite;
+  /** The same in int16; the scale of a key is its norm/32767, that of a value max|x|/32767. */
+  i16_kv_write: KvWrite;
   /**
    * One head: out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys 0 … n(r)−1, where n(r) = keys if causalStart < 0, else
-   * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros. `probs` is scratch of rows × ceil(keys/128)·128 values and holds the
-   * probabilities afterwards (0 from n(r) up to keys rounded up to 8; what lies beyond is undefined).
+   * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros; scale >= 0. `probs` is scratch of
+   * rows × ceil(keys/128)·128 values and holds the probabilities afterwards (0 from n(r) up to keys rounded up to 8; what
+   * lies beyond is undefined). In decoding, the query heads of one key/value head are rows with ldq = ldo = headDim.
    */
-  f32_attention(
-    out: number,
-    q: number,
-    pages: number,
-    probs: number,
-    rows: number,
-    keys: number,
-    causalStart: number,
-    headDim: number,
-    ldq: number,
-    ldo: number,
-    scale: number,
-  ): void;
+  f32_attention: Attention;
+  /** Over pages of bfloat16, widened exactly. */
+  f32_bf16kv_attention: Attention;
+  /**
+   * Over pages of int8: q to int16 by its norm (max error norm/65534), each page's probabilities times the values' scales to
+   * int16 by their largest (max error largest/65534), both products exact in int32.
+   */
+  f32_i8kv_attention: Attention;
+  /** Over pages of int16; the probabilities' scale also keeps their sum over a page under 65536 (max error sum/130942). */
+  f32_i16kv_attention: Attention;
   /** In place: softmax over the first n of each row's ld values. Rows of −Infinity only are not allowed. */
   f32_softmax(x: number, rows: number, n: number, ld: number): void;
 
@@ -149,6 +180,10 @@ export interface Kernels {
   ): void;
   /** In place, rotate-half convention: x is `[tokens][heads][dim]` with `ld` between tokens. */
   f32_rope(x: number, cos: number, sin: number, tokens: number, heads: number, dim: number, ld: number): void;
+
+  // ---- rows ---------------------------------------------------------------------------------------------------------
+  /** out[to[i]] = src[from[i]], i < count, for rows of `columns` values; `to` and `from` int32, 0: count up from 0. */
+  f32_copy_rows(out: number, to: number, src: number, from: number, count: number, columns: number): void;
 
   // ---- vision ---------------------------------------------------------------------------------------------------------
   /** pixels `[C][H][W]` to rows `[(H/P)·(W/P)][C·P·P]`: a convolution with stride = kernel = P is then one matrix product. */
@@ -175,6 +210,10 @@ export interface Kernels {
   f32_sample(x: number, n: number, u: number): number;
   f64_exp(x: number): number;
   f64_pow(x: number, y: number): number;
+
+  // ---- digests -------------------------------------------------------------------------------------------------------------
+  /** SipHash-2-4-128 of `bytes` bytes at x (any alignment); key and out are 16 bytes each. */
+  u128_siphash(out: number, x: number, bytes: number, key: number): void;
 }
 
 /** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */
@@ -192,6 +231,8 @@ export type Gemm = (
   accumulate: number,
 ) => void;
 
+export type QuantisedPack = (out: number, src: number, rows: number, K: number, ld: number) => number;
+
 /**
  * `ldc` in elements. N needs no alignment: only N columns of out are written. A product may be split into calls over rows (qa
  * advances by quantizedRowBytes) and over panels (w advances by weightBytes('panel', dtype, 8, K), out and bias by 8 columns).
@@ -205,4 +246,30 @@ export type QuantizedGemm = (
   N: number,
   K: number,
   ldc: number,
+) => void;
+
+export type KvWrite = (
+  pages: number,
+  k: number,
+  v: number,
+  indices: number,
+  count: number,
+  start: number,
+  headDim: number,
+  ldk: number,
+  ldv: number,
+) => void;
+
+export type Attention = (
+  out: number,
+  q: number,
+  pages: number,
+  probs: number,
+  rows: number,
+  keys: number,
+  causalStart: number,
+  headDim: number,
+  ldq: number,
+  ldo: number,
+  scale: number,
 ) => void;

@@ -1,17 +1,19 @@
 /**
  * A computation that can pause: it yields between kernel calls, each of which takes a few milliseconds at most. Whoever
- * drives it decides what happens there: nothing, a turn of the event loop, or the end.
+ * drives it decides what happens there: nothing, a turn of the event loop, or the end. Where it yields a promise, it cannot
+ * go on before that is settled.
  */
-export type Steps<T> = Generator<void, T, void>;
+export type Steps<T> = Generator<undefined | Promise<unknown>, T, void>;
 
 /** How long the event loop may have to wait for its turn, with room for one more step: the promise is 20 ms. */
 const SLICE_MS = 6;
 
-/** Runs to the end in one go. */
+/** Runs to the end in one go a computation that waits for nothing. */
 export function runSync<T>(steps: Steps<T>): T {
   for (;;) {
     const { done, value } = steps.next();
     if (done) return value;
+    if (value) throw new Error('a computation that waits was run in one go');
   }
 }
 
@@ -47,6 +49,10 @@ export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void)
       }
       const { done, value } = steps.next();
       if (done) return value;
+      if (value) {
+        await value;
+        look();
+      }
     }
   } finally {
     // Lets the computation release its scopes when it is left early.

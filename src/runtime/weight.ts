@@ -1,8 +1,8 @@
 /** A weight as it lies in wasm memory. Its name is the Hugging Face state-dict name. */
 export interface Weight {
   readonly name: string;
-  /** The checkpoint's dtype. A panel keeps it; a vector is float32 in memory (widened exactly). */
-  readonly dtype: WeightDtype;
+  /** The checkpoint's dtype, or what a matrix was quantised to. A vector is float32 in memory (widened exactly). */
+  readonly dtype: PanelDtype;
   /** `panel`: matrices (convolutions flattened), `[ceil(N/8)][K][8]`. `vector`: N contiguous float32 values. */
   readonly layout: 'panel' | 'vector';
   /** The checkpoint's shape. */
@@ -38,4 +38,13 @@ export function weightBytes(layout: Weight['layout'], dtype: PanelDtype, N: numb
     return panels * Math.ceil(K / QUANT_BLOCK) * QUANT_RECORD_BYTES[dtype];
   }
   return panels * 8 * K * (dtype === 'F32' ? 4 : 2);
+}
+
+export function isQuantized(dtype: PanelDtype): dtype is QuantizedDtype {
+  return dtype === 'I8' || dtype === 'I4';
+}
+
+/** Bytes of a panel of 8 outputs. */
+export function panelBytes(dtype: PanelDtype, K: number): number {
+  return weightBytes('panel', dtype, 8, K);
 }
