@@ -9,7 +9,7 @@ const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
-const SUM_BYTES: usize = ROW_BLOCK * 4 * 2;
+const SUM_BYTES: usize = 32 * 16;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -21,7 +21,7 @@ export let panelScratch: usize = rowScratch + ROW_BYTES;
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
-/** Two numbers for each row of a block, first one of all, then the other. */
+/** Sums and factors of the rows of a group in attention. */
 export let sumScratch: usize = biasScratch + BIAS_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
