@@ -22,7 +22,7 @@ const ROW_GROUP: usize = 32;
 /** Scores come in powers of two. */
 const LOG2_E: f32 = 1.44269504;
 
-/** For each row of a group: its largest score, then the sum of its probabilities (float64), then a factor (see below). */
+/** For each row of a group: the largest score, the sum of its probabilities (float64), what an integer stands for. */
 const TOPS: usize = 0;
 const TOTALS: usize = TOPS + ROW_GROUP * 4;
 const FACTORS: usize = TOTALS + ROW_GROUP * 8;
@@ -96,8 +96,10 @@ function scores(
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
     for (let i: usize = 0; i < panels; i++) {
-      const to = probs + (i << 5);
-      intPanel(dtype, to, ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch + FACTORS, scales + (i << 5), true);
+      intPanel(
+        dtype, probs + (i << 5), ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch + FACTORS,
+        scales + (i << 5), true,
+      );
     }
   }
 }

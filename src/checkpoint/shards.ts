@@ -11,6 +11,8 @@ const MAX_INDEX_BYTES = 100_000_000;
 /** A tensor of a checkpoint and the file that holds it. */
 export interface CheckpointTensor extends TensorInfo {
   readonly file: SafetensorsFile;
+  /** The scales of a quantised matrix, where `joinScales` has joined them to it. */
+  readonly scale?: CheckpointTensor;
 }
 
 /** The weight files of a checkpoint, open, with all their tensors. */

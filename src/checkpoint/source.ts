@@ -3,13 +3,15 @@ import { isNotFound, nodeFileSystem } from './node.js';
 
 /**
  * Bytes that can be read by offset: a file, a Blob, a buffer or a fetched stream. Reads of one source are made one
- * after the other.
+ * after the other, unless it is `random`.
  */
 export interface ByteSource {
   /** For messages: the file's name. */
   readonly name: string;
   /** Bytes in all; null where that is not known before the end (a stream without Content-Length). */
   readonly size: number | null;
+  /** Whether any range may be read in any order, and several at once. */
+  readonly random?: boolean;
   /**
    * Fills `into` with the bytes from `offset` on.
    * @throws CheckpointError if the source ends before (file, offset, expected and got bytes), or cannot be read.
@@ -42,6 +44,7 @@ export async function fileSource(path: string, name = path): Promise<ByteSource>
   return {
     name,
     size: stats.size,
+    random: true,
     async read(offset, into, signal) {
       checkSignal(signal);
       try {
@@ -72,6 +75,7 @@ export function blobSource(blob: Blob, name = 'blob'): ByteSource {
   return {
     name,
     size: blob.size,
+    random: true,
     async read(offset, into, signal) {
       checkSignal(signal);
       const part = blob.slice(offset, offset + into.length);
@@ -95,6 +99,7 @@ export function bytesSource(data: ArrayBufferLike | Uint8Array, name = 'buffer')
   return {
     name,
     size: bytes.length,
+    random: true,
     async read(offset, into, signal) {
       checkSignal(signal);
       const part = bytes.subarray(offset, offset + into.length);

@@ -5,6 +5,7 @@ import { UsageError } from './arguments.js';
 import { describeCommand } from './describe.js';
 import { infoCommand } from './info.js';
 import { parityCommand } from './parity.js';
+import { quantizeCommand } from './quantize.js';
 
 const HELP = `smolvlm — SmolVLM vision-language models in WebAssembly
 
@@ -12,12 +13,14 @@ Usage:
   smolvlm describe IMAGE… [--prompt TEXT] [--model DIR] [--max-new-tokens N]
   smolvlm info DIR
   smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--json F] [--html F] [--strict]
+  smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4
   smolvlm COMMAND --help
 
 Examples:
   smolvlm describe photo.jpg --model ./SmolVLM-256M-Instruct
   smolvlm describe a.png b.png --prompt "Which shapes are there?"
   smolvlm info ./SmolVLM-256M-Instruct
+  smolvlm quantize ./SmolVLM-256M-Instruct ./SmolVLM-256M-int8 --dtype int8
 `;
 
 type Command = (args: string[]) => Promise<number>;
@@ -26,6 +29,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   describe: describeCommand,
   info: infoCommand,
   parity: parityCommand,
+  quantize: quantizeCommand,
 };
 
 // A reader that has seen enough (`| head`) is no error: the rest of the output goes nowhere, reports are still written.

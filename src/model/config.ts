@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.js';
 import { ConfigFields } from './config-fields.js';
+import { parseQuantization, type Quantization } from './quantization.js';
 import { parseRopeScaling, type RopeScaling } from './rope-scaling.js';
 
 /**
@@ -22,7 +23,7 @@ export const HIDDEN_ACTS = [
 
 export type HiddenAct = (typeof HIDDEN_ACTS)[number];
 
-const POSITION_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+export const POSITION_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 
 /** The dtype that vision position ids are computed in. */
 export type PositionDtype = (typeof POSITION_DTYPES)[number];
@@ -84,6 +85,8 @@ export interface SmolVLMConfig {
   // derived
   /** Tokens that a full tile takes in the text: ⌊num_patches / scale_factor²⌋. */
   readonly image_seq_len: number;
+  /** How the checkpoint is quantised, where it is. */
+  readonly quantization: Quantization | null;
   /** By default the config's `dtype` (`torch_dtype` before transformers 4.56), float32 where it has none. */
   readonly position_dtype: PositionDtype;
 }
@@ -101,7 +104,6 @@ export function parseConfig(json: unknown, file = 'config.json'): SmolVLMConfig 
   if (modelType !== 'smolvlm' && modelType !== 'idefics3') {
     throw fields.error('model_type', 'smolvlm or idefics3', 'model type is not supported');
   }
-  refuseQuantization(fields);
   const pad = fields.tokenIds('pad_token_id', 128002);
   const vision = parseVision(
     fields.object('vision_config') ?? new ConfigFields({}, `${file}: vision_config.`),
@@ -119,6 +121,7 @@ export function parseConfig(json: unknown, file = 'config.json'): SmolVLMConfig 
     vision_config: vision,
     text_config: text,
     image_seq_len: Math.floor(vision.num_patches / scale ** 2),
+    quantization: parseQuantization(fields),
     position_dtype: parseDtype(fields),
   };
 }

@@ -1,24 +1,21 @@
-import { DTYPE_BYTES, decode, toFloat16 } from '../checkpoint/dtypes.js';
+import { DTYPE_BYTES, type Dtype, decode, toFloat16 } from '../checkpoint/dtypes.js';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
 import type { CheckpointTensor, Shards } from '../checkpoint/shards.js';
 import type { ByteSource } from '../checkpoint/source.js';
 import type { WeightDtype } from '../runtime/weight.js';
 
-/** What a weight becomes: F32 keeps every weight as it is stored, which holds the same values in less memory. */
-export type TargetDtype = WeightDtype;
-
 /**
- * The same tensors in another dtype, rounded to nearest, ties to even, while they are read. Files keep their order, so
- * streams serve too.
+ * The same tensors, those with a target rounded to it, to nearest, ties to even, while they are read. Files keep their order,
+ * so streams serve too; a file without such tensors stays as it is.
  */
-export function convertShards({ files, tensors }: Shards, target: TargetDtype): Shards {
-  if (target === 'F32') return { files, tensors };
+export function convertShards({ files, tensors }: Shards, targets: ReadonlyMap<string, WeightDtype>): Shards {
   const converted = new Map(tensors);
   const outputs = files.map((file) => {
     const own = [...tensors].filter(([, tensor]) => tensor.file === file);
+    if (!own.some(([name, { dtype }]) => (targets.get(name) ?? dtype) !== dtype)) return file;
     own.sort(([, a], [, b]) => a.begin - b.begin);
-    const source = new ConvertedSource(file, target);
-    const infos = new Map(own.map(([name, tensor]) => [name, source.add(name, tensor)]));
+    const source = new ConvertedSource(file);
+    const infos = new Map(own.map(([name, tensor]) => [name, source.add(name, tensor, targets.get(name))]));
     const output = new SafetensorsFile(source, {
       metadata: file.metadata,
       tensors: infos,
@@ -30,41 +27,40 @@ export function convertShards({ files, tensors }: Shards, target: TargetDtype): 
   return { files: outputs, tensors: converted };
 }
 
-/** One file's tensors behind each other in the target dtype. */
+/** One file's tensors behind each other in their new dtypes. */
 class ConvertedSource implements ByteSource {
   readonly name: string;
   size = 0;
   #file: SafetensorsFile;
-  #target: TargetDtype;
-  #places: { begin: number; end: number; tensor: CheckpointTensor }[] = [];
+  #places: { begin: number; end: number; tensor: CheckpointTensor; dtype: Dtype }[] = [];
 
-  constructor(file: SafetensorsFile, target: TargetDtype) {
+  constructor(file: SafetensorsFile) {
     this.name = file.name;
     this.#file = file;
-    this.#target = target;
   }
 
-  add(name: string, tensor: CheckpointTensor) {
+  add(name: string, tensor: CheckpointTensor, dtype: Dtype = tensor.dtype) {
     const count = (tensor.end - tensor.begin) / DTYPE_BYTES[tensor.dtype];
     const begin = this.size;
-    this.size += count * DTYPE_BYTES[this.#target];
-    this.#places.push({ begin, end: this.size, tensor });
-    return { name, dtype: this.#target, shape: tensor.shape, begin, end: this.size };
+    this.size += count * DTYPE_BYTES[dtype];
+    this.#places.push({ begin, end: this.size, tensor, dtype });
+    return { name, dtype, shape: tensor.shape, begin, end: this.size };
   }
 
   /** Whole elements of one tensor, as the loader asks for them. */
   async read(offset: number, into: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const { begin, tensor } = this.#places.find((place) => offset >= place.begin && offset < place.end)!;
-    const first = (offset - begin) / DTYPE_BYTES[this.#target];
-    const count = into.length / DTYPE_BYTES[this.#target];
+    const place = this.#places.find(({ begin, end }) => offset >= begin && offset < end)!;
+    const { begin, tensor, dtype } = place;
+    const first = (offset - begin) / DTYPE_BYTES[dtype];
+    const count = into.length / DTYPE_BYTES[dtype];
     const stored = DTYPE_BYTES[tensor.dtype];
-    if (tensor.dtype === this.#target) {
+    if (tensor.dtype === dtype) {
       return this.#file.source.read(tensor.begin + first * stored, into, signal);
     }
     const bytes = new Uint8Array(count * stored);
     await this.#file.source.read(tensor.begin + first * stored, bytes, signal);
     const values = decode(tensor.dtype, bytes) as Float32Array;
-    into.set(new Uint8Array(roundedBits(values, this.#target).buffer));
+    into.set(new Uint8Array(roundedBits(values, dtype as WeightDtype).buffer));
   }
 
   close(): Promise<void> {

@@ -27,8 +27,9 @@ export function levelConfig(level: Level, json: unknown, file?: string): SmolVLM
   const fields = new ConfigFields(json, `${file ?? 'config.json'}: `);
   const type = fields.value('model_type');
   if (type !== 'smolvlm_vision' && type !== 'idefics3_vision') return parseConfig(json, file);
-  const { dtype, torch_dtype } = json as Record<string, unknown>;
-  return parseConfig({ model_type: 'smolvlm', dtype: dtype ?? torch_dtype, vision_config: json }, file);
+  const { dtype, torch_dtype, quantization_config, ...vision_config } = json as Record<string, unknown>;
+  const whole = { model_type: 'smolvlm', dtype: dtype ?? torch_dtype, quantization_config, vision_config };
+  return parseConfig(whole, file);
 }
 
 /** The tensors that a level needs, under their names in the whole model. */

@@ -3,29 +3,44 @@ import type { CheckpointFolder } from '../checkpoint/folder.js';
 import { type LoadProgress, loadWeights } from '../checkpoint/load.js';
 import { checkTensors, expectedTensors, type TensorExpectation } from '../checkpoint/manifest.js';
 import { mergedShards } from '../checkpoint/merge.js';
+import { joinScales } from '../checkpoint/quantized.js';
 import type { Shards } from '../checkpoint/shards.js';
 import { CheckpointError } from '../errors.js';
 import { Engine, type EngineOptions } from '../runtime/engine.js';
-import type { Weight, WeightDtype } from '../runtime/weight.js';
+import type { Weight } from '../runtime/weight.js';
 import type { PositionDtype, SmolVLMConfig } from './config.js';
 import { convertShards } from './convert-weights.js';
+import { fittingDtypes } from './fitting-dtypes.js';
 import { type Level, levelConfig, levelTensors, wholeNames } from './levels.js';
+import { loadLowMemory } from './low-memory.js';
 import {
   type BaseModel,
+  type CacheOptions,
   createBaseModel,
   createModel,
   createVisionModel,
   type Model,
+  type ModelOptions,
   type VisionModel,
 } from './model.js';
 import { type RandomRules, randomShards } from './random-weights.js';
+import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions {
+export interface LoadOptions extends EngineOptions, CacheOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
-  /** Rounds the weights while they are read. F32 keeps them as they are stored. Default: likewise. */
-  weightDtype?: WeightDtype;
+  /**
+   * Rounds or quantises the weights of each part while they are read; as they are stored where nothing is said. `auto`: as
+   * they are stored if that fits in memory, else in the widest dtype that does. Default: as they are stored.
+   */
+  dtypes?: PartDtypes | 'auto';
+  /**
+   * Whether layers that do not fit in memory (`maximumBytes`, with room for a run) stay in the checkpoint's files and are read
+   * when their turn comes, for each picture and for each token: slower, with the same bits. The files must stay where they are
+   * until `dispose()`. Weights are not narrowed then unless `dtype` says so. Default: false.
+   */
+  low_memory?: boolean;
   /** The dtype of the vision position ids' arithmetic. Default: the config's. */
   positionDtype?: PositionDtype;
   /** A PEFT folder whose LoRA adapter is merged into the weights while they are read. */
@@ -40,7 +55,12 @@ export interface LevelModels {
 }
 
 const CREATE: {
-  [L in Level]: (engine: Engine, config: SmolVLMConfig, named: ReadonlyMap<string, Weight>) => LevelModels[L];
+  [L in Level]: (
+    engine: Engine,
+    config: SmolVLMConfig,
+    named: ReadonlyMap<string, Weight>,
+    options?: ModelOptions,
+  ) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
 /**
@@ -57,8 +77,9 @@ export function createLevel<L extends Level>(
   engine: Engine,
   config: SmolVLMConfig,
   named: ReadonlyMap<string, Weight>,
+  options?: ModelOptions,
 ): LevelModels[L] {
-  return CREATE[level](engine, config, named);
+  return CREATE[level](engine, config, named, options);
 }
 
 /** The same for any level: a folder of each of the three classes serves as far as it has the tensors. */
@@ -67,22 +88,67 @@ export async function loadLevel<L extends Level>(
   folder: CheckpointFolder,
   options: LoadOptions = {},
 ): Promise<LevelModels[L]> {
-  const { positionDtype, weightDtype = 'F32' } = options;
+  const opened = await openWeights(level, folder, options);
+  try {
+    return await fill(level, opened, options);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** A checkpoint's tensors as they will be read, their headers checked. */
+export interface OpenWeights {
+  readonly config: SmolVLMConfig;
+  readonly expected: TensorExpectation;
+  /** With roundings and an adapter's changes. */
+  readonly shards: Shards;
+  /** What is quantised after that. */
+  readonly quantize: DtypeChanges['quantize'];
+  /** Gives the adapter's file back. */
+  close(): Promise<void>;
+}
+
+/** @throws ConfigError, CheckpointError, InputError; AbortError */
+export async function openWeights(
+  level: Level,
+  folder: CheckpointFolder,
+  options: LoadOptions = {},
+): Promise<OpenWeights> {
+  const { positionDtype } = options;
   await refuseAdapter(folder);
   const parsed = levelConfig(level, await folder.json('config.json'));
   const config = positionDtype ? { ...parsed, position_dtype: positionDtype } : parsed;
   const expected = levelTensors(level, config);
   const { files, tensors } = await folder.weights();
-  const shards = { files, tensors: wholeNames(level, tensors) };
-  checkTensors(expected, shards.tensors, folder.name);
-  const converted = convertShards(shards, weightDtype);
-  if (!options.adapter) return fill(level, config, expected, converted, options);
+  const named = wholeNames(level, tensors);
+  const isQuantized = config.quantization !== null;
+  const joined = isQuantized ? joinScales(expected.tensors, named, folder.name) : named;
+  checkTensors(expected, joined, folder.name);
+  if (isQuantized && options.adapter) throw quantizedBase(folder.name);
+  const { dtypes = {} } = options;
+  const narrowed = () => (options.low_memory ? {} : fittingDtypes(expected.tensors, joined, config, options));
+  const parts = dtypes === 'auto' ? narrowed() : dtypes;
+  const { convert, quantize } = dtypeChanges(expected.tensors, joined, parts);
+  const shards = convertShards({ files, tensors: joined }, convert);
+  const opened = { config, expected, quantize };
+  if (!options.adapter) return { ...opened, shards, close: async () => {} };
   const adapter = await openAdapter(options.adapter);
   try {
-    return await fill(level, config, expected, withAdapter(converted, adapter, config), options);
-  } finally {
+    return { ...opened, shards: withAdapter(shards, adapter, config), close: () => adapter.close() };
+  } catch (error) {
     await adapter.close();
+    throw error;
   }
+}
+
+/** An adapter's product is added to the weights that it was trained on, before these are rounded to a few bits. */
+function quantizedBase(folder: string): CheckpointError {
+  return new CheckpointError({
+    what: 'an adapter cannot be merged into quantised weights',
+    where: folder,
+    expected: 'the checkpoint that it was made from, and dtype to quantise it while loading',
+    got: 'a quantised checkpoint',
+  });
 }
 
 /** The tensors of a checkpoint (under the whole model's names) with an adapter's changes. */
@@ -114,21 +180,29 @@ export function randomModel<L extends Level>(
   options: LoadOptions = {},
 ): Promise<LevelModels[L]> {
   const expected = levelTensors(level, config);
-  return fill(level, config, expected, randomShards(expected.tensors, rules), options);
+  const shards = randomShards(expected.tensors, rules);
+  const { dtypes = {} } = options;
+  const parts = dtypes === 'auto' ? {} : dtypes;
+  const { quantize } = dtypeChanges(expected.tensors, shards.tensors, parts);
+  return fill(level, { config, expected, shards, quantize }, options);
 }
 
 async function fill<L extends Level>(
   level: L,
-  config: SmolVLMConfig,
-  expected: TensorExpectation,
-  shards: Shards,
+  opened: Omit<OpenWeights, 'close'>,
   options: LoadOptions,
 ): Promise<LevelModels[L]> {
   const { signal, progress_callback: onProgress } = options;
   const engine = await Engine.create(options);
   try {
-    const weights = await loadWeights(shards, expected.tensors, engine, { signal, onProgress });
-    return createLevel(level, engine, config, weights);
+    const { config, expected, shards, quantize } = opened;
+    const reading = { signal, onProgress, quantize };
+    if (options.low_memory) {
+      const { named, streams } = await loadLowMemory(opened, engine, reading);
+      return createLevel(level, engine, config, named, { ...options, streams });
+    }
+    const named = await loadWeights(shards, expected.tensors, engine, reading);
+    return createLevel(level, engine, config, named, options);
   } catch (error) {
     engine.dispose();
     throw error;

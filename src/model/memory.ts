@@ -1,4 +1,4 @@
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import type { SmolVLMConfig } from './config.js';
 
 /** Bytes of KV cache that a token of one sequence takes; slabs come for 128 tokens at a time. */
@@ -15,4 +15,19 @@ export function activationBytes({ vision_config }: SmolVLMConfig): number {
   const { num_patches, patch_size, num_channels, hidden_size, intermediate_size } = vision_config;
   const patchValues = num_channels * patch_size ** 2;
   return 4 * num_patches * (2 * patchValues + 2 * hidden_size + 10 * hidden_size + intermediate_size);
+}
+
+/** Tokens that a model should have room for once its weights are there: a picture of a few tiles and an answer. */
+const ROOM_TOKENS = 1024;
+
+/** Bytes that a run needs beside the weights: the activations of a tile and the cache of a prompt. */
+export function workingBytes(config: SmolVLMConfig): number {
+  return activationBytes(config) + ROOM_TOKENS * cacheBytesPerToken(config);
+}
+
+const PREFIX_TOKENS = 2048;
+
+/** Bytes that earlier prompts' keys and values may take unless told otherwise: 128 MiB, or 2048 tokens if they take more. */
+export function prefixCacheBytes(config: SmolVLMConfig): number {
+  return Math.max(128 << 20, PREFIX_TOKENS * cacheBytesPerToken(config));
 }

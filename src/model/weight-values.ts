@@ -1,8 +1,9 @@
 import { decode } from '../checkpoint/dtypes.js';
 import type { Engine } from '../runtime/engine.js';
 import type { Steps } from '../runtime/steps.js';
-import { type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
+import { isQuantized, type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
 import { roundedBits } from './convert-weights.js';
+import { copyRows, dequantizedValues, quantizeValues } from './quantized-values.js';
 
 /** Values copied between two pauses: a millisecond or two. */
 const STEP_VALUES = 1 << 16;
@@ -15,14 +16,21 @@ function elements(engine: Engine, { layout, dtype, pointer, N, K }: Weight): Uin
   return isWide ? new Uint32Array(buffer, byteOffset, count) : new Uint16Array(buffer, byteOffset, count);
 }
 
-/** Rows first … first + count − 1 of a weight as a file has them: row-major, in the bytes of its dtype. */
+/** Of a weight that is not quantised. */
+function floatDtype({ dtype, name }: Weight): WeightDtype {
+  if (!isQuantized(dtype)) return dtype;
+  throw new Error(`${name} is quantised`);
+}
+
+/** Rows first … first + count − 1 of a weight as a file has them: row-major, in the bytes of its float dtype. */
 export function rowBytes(
   engine: Engine,
   weight: Weight,
   first: number,
   count: number,
 ): Uint8Array<ArrayBuffer> {
-  const { layout, dtype, K } = weight;
+  const { layout, K } = weight;
+  const dtype = floatDtype(weight);
   const source = elements(engine, weight);
   if (layout === 'vector') {
     const values = engine.f32(weight.pointer + 4 * first, count);
@@ -36,18 +44,21 @@ export function rowBytes(
   return bytesOf(out);
 }
 
-/** All values of a weight, row-major; exact. */
+/** All values of a weight, row-major; exact: of a quantised one, scale · q. */
 export function* weightValues(engine: Engine, weight: Weight): Steps<Float32Array<ArrayBuffer>> {
+  if (isQuantized(weight.dtype)) return yield* dequantizedValues(engine, weight);
+  const dtype = floatDtype(weight);
   const out = new Float32Array(weight.N * weight.K);
   for (const { first, count } of strips(weight)) {
-    out.set(decode(weight.dtype, rowBytes(engine, weight, first, count)) as Float32Array, first * weight.K);
+    out.set(decode(dtype, rowBytes(engine, weight, first, count)) as Float32Array, first * weight.K);
     yield;
   }
   return out;
 }
 
-/** Sets all values of a weight, rounded to its dtype. */
+/** Sets all values of a weight, rounded to its dtype, or quantised. @throws InputError for one that cannot be */
 export function* setWeightValues(engine: Engine, weight: Weight, values: ArrayLike<number>): Steps<void> {
+  if (isQuantized(weight.dtype)) return yield* quantizeValues(engine, weight, values);
   for (const { first, count } of strips(weight)) {
     for (let row = first; row < first + count; row++) setRow(engine, weight, row, values, row * weight.K);
     yield;
@@ -67,6 +78,11 @@ export function* resizedWeight(
   const { K, dtype, layout, shape } = weight;
   const bytes = weightBytes(layout, dtype, N, K);
   const pointer = engine.allocateWeights(bytes);
+  if (isQuantized(dtype)) {
+    const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
+    yield* copyRows(engine, out, weight, added);
+    return out;
+  }
   // The last panel is filled up with zeros.
   const panel = Math.min(bytes, weightBytes(layout, dtype, 8, K));
   engine.u8(pointer + bytes - panel, panel).fill(0);
@@ -93,15 +109,16 @@ export function* resizedWeight(
  * @throws MemoryError
  */
 export function* narrowedWeight(engine: Engine, weight: Weight, dtype: WeightDtype): Steps<Weight> {
-  if (dtype === 'F32' || dtype === weight.dtype) return weight;
+  const stored = floatDtype(weight);
+  if (dtype === 'F32' || dtype === stored) return weight;
   const { layout, N, K } = weight;
   const pointer = engine.allocateWeights(weightBytes(layout, dtype, N, K));
   const out: Weight = { ...weight, dtype, pointer };
   const { length } = elements(engine, weight);
   for (let start = 0; start < length; start += STEP_VALUES) {
     const source = elements(engine, weight).slice(start, start + STEP_VALUES);
-    const stored = source instanceof Uint32Array ? 'F32' : weight.dtype;
-    const bits = roundedBits(decode(stored, bytesOf(source)) as Float32Array, dtype);
+    const from = source instanceof Uint32Array ? 'F32' : stored;
+    const bits = roundedBits(decode(from, bytesOf(source)) as Float32Array, dtype);
     const target = elements(engine, out);
     // A vector stays float32 in memory; its values are rounded.
     if (target instanceof Uint16Array) target.set(bits, start);
@@ -112,7 +129,8 @@ export function* narrowedWeight(engine: Engine, weight: Weight, dtype: WeightDty
 }
 
 function setRow(engine: Engine, weight: Weight, row: number, values: ArrayLike<number>, start: number): void {
-  const { layout, dtype, K, pointer } = weight;
+  const { layout, K, pointer } = weight;
+  const dtype = floatDtype(weight);
   const own = Float32Array.from({ length: K }, (_, k) => Number(values[start + k]));
   const bits = dtype === 'F32' ? new Uint32Array(own.buffer) : roundedBits(own, dtype);
   if (layout === 'vector') {

@@ -2,18 +2,16 @@ import type { CheckpointLocation } from '../checkpoint/folder.js';
 import { InputError } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
 import type { LoadOptions } from '../model/load.js';
-import type { WeightDtype } from '../runtime/weight.js';
+import {
+  type DTypeOption,
+  dtypeName,
+  FLOAT_NAMES,
+  isFloatName,
+  type PartDTypes,
+  readDtype,
+} from './dtype-names.js';
 
-export type DTypeName = 'float32' | 'float16' | 'bfloat16';
-
-/** A dtype as it is asked for: with or without the "torch." that Python prints before it. */
-export type DTypeOption = DTypeName | `torch.${DTypeName}`;
-
-const WEIGHT_DTYPES: Readonly<Record<DTypeName, WeightDtype>> = {
-  float32: 'F32',
-  float16: 'F16',
-  bfloat16: 'BF16',
-};
+export type { DTypeName, DTypeOption, PartDTypes } from './dtype-names.js';
 
 /** Where the model runs: one place here, the CPU by way of WebAssembly. */
 export type DeviceOption = 'auto' | 'cpu' | 'wasm';
@@ -24,13 +22,21 @@ const ATTENTIONS = ['eager', 'sdpa', 'flash_attention_2', 'flash_attention_3', '
 /** Options of the reference that mean little or nothing here, accepted so that its code carries over. */
 export interface PlacementOptions {
   /**
-   * The dtype of the weights; the arithmetic is float32 whatever it is. `auto` (the default): as they are stored.
-   * `float32`: the same values (kept as they are stored, widened when saved). `float16` and `bfloat16`: rounded to nearest
-   * while they are read, as the reference does. Any but `auto` is also the dtype of the vision position ids.
+   * The dtype of the weights. `auto` (the default): as they are stored, where that fits in memory with room for a run; else
+   * the widest of `bfloat16`, `int8` and `int4` that does (`model.dtypes` says which it was). `float32`: the same values
+   * (kept as they are stored, widened when saved). `float16` and `bfloat16`: rounded to nearest while they are read, as the
+   * reference does. These three are also the dtype of the vision position ids, and the arithmetic is float32 whatever it is.
+   *
+   * `int8` and `int4`: matrices are quantised while they are read, in blocks of 32 inputs with a scale for each output, and
+   * multiplied as integers. Norms, biases, patch and position embeddings stay as they are stored. `int4` leaves head and
+   * token embedding at 8 bits.
+   *
+   * An object gives each part its own: `{ vision: 'int8', text: 'int4', head: 'int8', embeddings: 'bfloat16' }`; a part left
+   * out is as it is stored. A head that is tied to the embeddings is one tensor with them, in one dtype.
    */
-  dtype?: 'auto' | DTypeOption | null;
+  dtype?: 'auto' | DTypeOption | PartDTypes | null;
   /** The older name of `dtype`, which wins where both are given. */
-  torch_dtype?: 'auto' | DTypeOption | null;
+  torch_dtype?: 'auto' | DTypeOption | PartDTypes | null;
   /** `auto`, `cpu` or `wasm` (also under the key ''): they all mean the CPU by way of WebAssembly. */
   device_map?: DeviceOption | Readonly<Record<string, DeviceOption>> | null;
   device?: DeviceOption | null;
@@ -43,11 +49,11 @@ export interface PlacementOptions {
 /** Options of `from_pretrained`. */
 export interface PretrainedOptions
   extends PlacementOptions,
-    Omit<LoadOptions, 'weightDtype' | 'positionDtype' | 'adapter'> {
+    Omit<LoadOptions, 'dtypes' | 'positionDtype' | 'adapter'> {
   /**
    * A PEFT folder (adapter_config.json and adapter_model.safetensors) whose LoRA adapter is merged into the weights while
    * they are read, as peft's merge_and_unload does: its path, its URL, or its files by name. With `dtype` the base is rounded
-   * first and the merged weights are kept in that dtype; otherwise in the one that they are stored in.
+   * first and the merged weights are kept in that dtype (quantised after the merge); otherwise in the one that they are stored in.
    */
   adapter?: CheckpointLocation;
 }
@@ -73,45 +79,30 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   checkDevice('device_map', device_map);
   checkDevice('device', device);
   oneOf('attn_implementation', attn_implementation, ATTENTIONS);
-  oneOf('position_dtype', position_dtype, Object.keys(WEIGHT_DTYPES));
-  const name = dtypeName(dtype ?? torch_dtype);
-  return {
-    ...load,
-    weightDtype: name && WEIGHT_DTYPES[name],
-    positionDtype: position_dtype ?? name,
-  };
-}
-
-/** The dtype's plain name; undefined for auto. @throws InputError */
-export function dtypeName(dtype: string | null | undefined): DTypeName | undefined {
-  if (dtype === undefined || dtype === null || dtype === 'auto') return undefined;
-  const name = String(dtype).replace(/^torch\./, '');
-  oneOf('dtype', name, ['auto', ...Object.keys(WEIGHT_DTYPES)], dtype);
-  return name as DTypeName;
-}
-
-export function weightDtype(name: DTypeName): WeightDtype {
-  return WEIGHT_DTYPES[name];
-}
-
-export function nameOfDtype(dtype: WeightDtype): DTypeName {
-  return (Object.keys(WEIGHT_DTYPES) as DTypeName[]).find((name) => WEIGHT_DTYPES[name] === dtype)!;
+  oneOf('position_dtype', position_dtype, FLOAT_NAMES);
+  const { name, dtypes } = readDtype(dtype ?? torch_dtype);
+  return { ...load, dtypes, positionDtype: position_dtype ?? (isFloatName(name) ? name : undefined) };
 }
 
 /** What `.to(…)` was given: a device, a dtype, or both in an object. @throws InputError */
-export function readTarget(target: unknown, more: unknown): DTypeName | undefined {
+export function readTarget(target: unknown, more: unknown): PositionDtype | undefined {
   const isName = (value: unknown): value is string => typeof value === 'string';
   const parts = [target, more].flatMap((part) => {
     if (part === undefined || part === null) return [];
     if (isName(part)) return DEVICES.includes(part) ? [{ device: part }] : [{ dtype: part }];
     return [part as { device?: unknown; dtype?: unknown }];
   });
-  let dtype: DTypeName | undefined;
+  let dtype: PositionDtype | undefined;
   for (const part of parts) {
     const unknown = Object.keys(part).find((key) => key !== 'device' && key !== 'dtype');
     if (unknown !== undefined) throw refused('to', 'device and dtype', unknown);
     checkDevice('to', part.device);
-    dtype = dtypeName(part.dtype as string | undefined) ?? dtype;
+    const name = dtypeName(part.dtype);
+    if (name && !isFloatName(name)) {
+      const expected = `a new model: from_pretrained with dtype: '${name}' quantises while it reads`;
+      throw new InputError({ what: 'weights in memory are not quantised', where: 'to', expected, got: name });
+    }
+    dtype = name ?? dtype;
   }
   return dtype;
 }

@@ -1,26 +1,33 @@
-import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
 import { PretrainedConfig } from '../configuration/pretrained-config.js';
 import type { SaveTarget } from '../configuration/save-target.js';
 import { DisposedError, InputError } from '../errors.js';
-import type { SmolVLMConfig } from '../model/config.js';
+import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
-import { createLevel, type LevelModels, loadLevel, randomModel } from '../model/load.js';
+import { createLevel, type LevelModels, randomModel } from '../model/load.js';
+import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
+import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
-import type { Weight } from '../runtime/weight.js';
-import { initRules } from './init-rules.js';
+import {
+  isQuantized,
+  type PanelDtype,
+  type Weight,
+  type WeightDtype,
+  weightBytes,
+} from '../runtime/weight.js';
 import {
   type DTypeName,
   type DTypeOption,
   dtypeName,
-  type InitOptions,
-  nameOfDtype,
-  type PretrainedOptions,
-  readOptions,
-  readTarget,
-  weightDtype,
-} from './options.js';
+  isFloatName,
+  panelDtype,
+  readDtype,
+} from './dtype-names.js';
+import { initRules } from './init-rules.js';
+import { Loaded } from './load-pretrained.js';
+import { type InitOptions, readOptions, readTarget } from './options.js';
 import { type SaveOptions, saveModel } from './save.js';
+import { dtypeOf, dtypesOfParts } from './weight-summary.js';
 
 /** The classes' names, whatever a minifier makes of them. */
 const CLASS_NAMES: Readonly<Record<Level, string>> = {
@@ -28,17 +35,6 @@ const CLASS_NAMES: Readonly<Record<Level, string>> = {
   base: 'SmolVLMModel',
   causal: 'SmolVLMForConditionalGeneration',
 };
-
-/** A model whose weights are there already. */
-export class Loaded<L extends Level> {
-  readonly model: LevelModels[L];
-  readonly dtype: DTypeName | undefined;
-
-  constructor(model: LevelModels[L], dtype?: DTypeName) {
-    this.model = model;
-    this.dtype = dtype;
-  }
-}
 
 /**
  * What the three model classes share (PreTrainedModel). A new model draws its weights when they are first needed: `ready()`,
@@ -55,6 +51,8 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   #state: LevelModels[L] | undefined;
   #latest: Promise<LevelModels[L]> | undefined;
   #dtype: DTypeName | undefined;
+  /** What random weights are drawn in, before they are quantised. */
+  #drawn: PositionDtype = 'float32';
   #disposed = false;
 
   /** @throws InputError for a config of another class, or options that mean nothing here; ConfigError for a wrong config */
@@ -71,11 +69,13 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       this.#state = start.model;
       this.#latest = Promise.resolve(start.model);
       this.#dtype = start.dtype;
-      if (start.dtype) setDtype(config, start.dtype);
+      if (isFloatName(start.dtype)) setDtype(config, start.dtype);
     } else {
       readOptions(start);
       levelConfig(level, config.to_dict(), CLASS_NAMES[level]);
-      this.#dtype = dtypeName(start.dtype ?? start.torch_dtype) ?? dtypeName(config.dtype) ?? 'float32';
+      const { name } = readDtype(start.dtype ?? start.torch_dtype);
+      this.#drawn = isFloatName(name) ? name : floatName(config.dtype);
+      this.#dtype = name ?? this.#drawn;
     }
   }
 
@@ -93,10 +93,14 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     return 'cpu';
   }
 
-  /** The weights' dtype; the arithmetic is float32 whatever it is. */
+  /** The weights' dtype: what was asked for; else, of a quantised model, what most values have; else the first one's. */
   get dtype(): DTypeName {
-    const first: Weight | undefined = this.#state?.named.values().next().value;
-    return this.#dtype ?? (first ? nameOfDtype(first.dtype) : 'float32');
+    return this.#dtype ?? dtypeOf([...(this.#state?.named.values() ?? [])]);
+  }
+
+  /** What most values of each part's weights have; of the parts that there are once `ready()` is done. */
+  get dtypes(): Readonly<Partial<Record<Part, DTypeName>>> {
+    return dtypesOfParts([...(this.#state?.named.values() ?? [])]);
   }
 
   /** Bytes of memory that the model's engine holds; 0 before its weights are there and after `dispose()`. */
@@ -110,6 +114,15 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     return [...named.values()].reduce((sum, { N, K }) => sum + N * K, 0);
   }
 
+  /** Bytes that the weights take in memory, tied ones counted once; without caches and activations (see `memory`). */
+  async get_memory_footprint(): Promise<number> {
+    const { named } = await this.load();
+    return [...named.values()].reduce(
+      (sum, { layout, dtype, N, K }) => sum + weightBytes(layout, dtype, N, K),
+      0,
+    );
+  }
+
   /** Models are always in evaluation mode. */
   eval(): this {
     return this;
@@ -119,16 +132,25 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
    * A device (`cpu`, `wasm` or `auto`: the same place), a dtype, or both as an object. A narrower dtype rounds the weights
    * before the next call, into memory of their own: that of the old ones comes back with the engine's, so
    * `from_pretrained`'s `dtype` is the frugal way. `float32` keeps their values.
-   * @throws InputError for anything else
+   * @throws InputError for anything else, int8 and int4 among it; for any dtype where the weights are quantised
    */
   to(target: unknown, more?: { dtype?: DTypeOption } | DTypeOption): this {
     const dtype = readTarget(target, more);
     if (dtype === undefined) return this;
+    if (this.#state?.streams) throw this.#outside('to');
+    if (this.#isQuantized) {
+      throw new InputError({
+        what: 'quantised weights stay as they are',
+        where: 'to',
+        expected: `a new model: from_pretrained of the checkpoint that was quantised, with dtype: '${dtype}'`,
+        got: dtype,
+      });
+    }
     this.#dtype = dtype;
     const rounded = this.change(function* ({ ops, config, named }) {
       const out = new Map<string, Weight>();
       for (const [name, weight] of named) {
-        out.set(name, yield* narrowedWeight(ops.engine, weight, weightDtype(dtype)));
+        out.set(name, yield* narrowedWeight(ops.engine, weight, panelDtype(dtype) as WeightDtype));
       }
       return { config: { ...config, position_dtype: dtype }, named: out };
     });
@@ -144,6 +166,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
    */
   async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
     const model = await this.load();
+    if (model.streams) throw this.#outside('save_pretrained');
     await saveModel(target, options, {
       className: CLASS_NAMES[this.#level],
       config: this.config,
@@ -152,6 +175,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       level: this.#level,
       named: model.named,
       widen: this.#dtype === 'float32',
+      dtypes: this.dtypes,
     });
   }
 
@@ -165,6 +189,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   dispose(): void {
     this.#disposed = true;
     this.#state?.ops.engine.dispose();
+    void this.#state?.streams?.close();
   }
 
   /** The loaded model. @throws DisposedError; Error before `ready()` */
@@ -204,12 +229,25 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named);
+        const { streams } = model;
+        return createLevel(level, engine, config, named, { ...closeReuse(model), streams });
       }),
     );
     this.#latest = changed.catch(() => before);
     this.#latest.catch(() => {});
     return changed;
+  }
+
+  #outside(where: string): InputError {
+    const expected = 'a model loaded without low_memory';
+    return new InputError({ what: 'not all weights are in memory', where, expected, got: 'one with it' });
+  }
+
+  /** Whether any weight is quantised, or will be. */
+  get #isQuantized(): boolean {
+    if (this.#state) return [...this.#state.named.values()].some(({ dtype }) => isQuantized(dtype));
+    const { dtypes } = readOptions(this.#options);
+    return Object.values(dtypes ?? {}).some((dtype) => isQuantized(dtype as PanelDtype));
   }
 
   /** Keeps the model that comes, unless this one was disposed of meanwhile. */
@@ -233,39 +271,33 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   #draw(): Promise<LevelModels[L]> {
     const config = levelConfig(this.#level, this.config.to_dict(), CLASS_NAMES[this.#level]);
     const options = readOptions(this.#options);
-    const rules = initRules(this.config, weightDtype(this.#dtype!), this.#options.seed ?? 0);
+    // `to` may have asked for another dtype before they were needed.
+    const drawn = isFloatName(this.#dtype) ? this.#dtype : this.#drawn;
+    const rules = initRules(this.config, panelDtype(drawn) as WeightDtype, this.#options.seed ?? 0);
     const positioned = { ...config, position_dtype: options.positionDtype ?? config.position_dtype };
     return randomModel(this.#level, positioned, rules, options);
   }
 }
 
-/** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */
-function setDtype(config: PretrainedConfig, dtype: DTypeName): void {
-  config.dtype = dtype;
-  for (const part of Object.values(config)) if (part instanceof PretrainedConfig) part.dtype = dtype;
+/** The dtype of a config, float32 where it names none. */
+function floatName(dtype: unknown): PositionDtype {
+  const name = dtypeName(dtype);
+  return isFloatName(name) ? name : 'float32';
 }
 
-/** A checkpoint's model of a level and its config.json, for `from_pretrained`. */
-export async function loadPretrained<L extends Level, T>(
-  level: L,
-  location: CheckpointLocation,
-  options: PretrainedOptions,
-  more: (folder: Awaited<ReturnType<typeof openCheckpoint>>, model: LevelModels[L]) => Promise<T>,
-): Promise<{ loaded: Loaded<L>; extra: T }> {
-  const read = readOptions(options);
-  const folder = await openCheckpoint(location, options);
-  try {
-    const adapter =
-      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
-    const model = await loadLevel(level, folder, { ...read, adapter });
-    try {
-      const dtype = dtypeName(options.dtype ?? options.torch_dtype);
-      return { loaded: new Loaded(model, dtype), extra: await more(folder, model) };
-    } catch (error) {
-      model.ops.engine.dispose();
-      throw error;
-    }
-  } finally {
-    await folder.close();
-  }
+/** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
+function closeReuse(model: VisionModel | BaseModel): CacheOptions {
+  if (!('prefixes' in model)) return {};
+  const { cacheShape, prefixes, tiles } = model;
+  const { kv_cache_dtype } = cacheShape;
+  const options = { kv_cache_dtype, prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  prefixes.close();
+  tiles.close();
+  return options;
+}
+
+/** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */
+function setDtype(config: PretrainedConfig, dtype: PositionDtype): void {
+  config.dtype = dtype;
+  for (const part of Object.values(config)) if (part instanceof PretrainedConfig) part.dtype = dtype;
 }

@@ -2,9 +2,9 @@ import type { CheckpointLocation } from '../checkpoint/folder.js';
 import { SmolVLMConfig } from '../configuration/smolvlm-config.js';
 import type { Steps } from '../runtime/steps.js';
 import { checkPastMask, givenArguments, MODEL_ARGUMENTS } from './arguments.js';
+import { type Loaded, loadPretrained } from './load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './options.js';
 import { type OutputTuple, type SmolVLMBaseModelOutputWithPast, toTuple } from './outputs.js';
-import { type Loaded, loadPretrained } from './pretrained-model.js';
 import { type ModelForwardArguments, runModel, unpacked, withDefaults } from './run-forward.js';
 import { TextAndVisionModel } from './text-and-vision.js';
 

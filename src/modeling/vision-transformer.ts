@@ -9,9 +9,10 @@ import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import type { Weight } from '../runtime/weight.js';
 import { givenArguments, VISION_ARGUMENTS } from './arguments.js';
+import { type Loaded, loadPretrained } from './load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './options.js';
 import { type BaseModelOutput, type OutputTuple, toTuple } from './outputs.js';
-import { type Loaded, loadPretrained, PreTrainedModel } from './pretrained-model.js';
+import { PreTrainedModel } from './pretrained-model.js';
 import { withDefaults } from './run-forward.js';
 import { writeMatrix } from './token-embeddings.js';
 

@@ -3,6 +3,7 @@ import { fileSource } from '../checkpoint/source.js';
 import type { PositionDtype } from '../model/config.js';
 import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
+import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import { entryDtypes, type Golden, type GoldenEntry, openGolden } from './golden.js';
 import { type GreedyVerdict, runGreedy } from './greedy.js';
@@ -58,10 +59,10 @@ export async function parity(
     options.onGolden?.(golden);
     const checkpoint = await openCheckpoint(folder, options);
     // A run in half precision rounded its weights too.
-    const weightDtype = WEIGHT_DTYPES[golden.dtype];
+    const dtypes = uniformDtypes(WEIGHT_DTYPES[golden.dtype]);
     const adapter =
       options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
-    const loading = loadModel(checkpoint, { ...options, weightDtype, adapter });
+    const loading = loadModel(checkpoint, { ...options, dtypes, adapter });
     const model = await loading.finally(() => checkpoint.close());
     try {
       options.onModel?.(model);

@@ -13,6 +13,15 @@
  * Reductions. Every matrix product adds its terms in order of k within blocks of 32, and the blocks' sums in order:
  * the same in every tile and for every M, so a row's result does not depend on what is computed beside it. Norms and
  * softmax sums accumulate in float64.
+ *
+ * Quantised operands. W of N rows and K columns is stored in panels of 8 outputs, each ceil(K/32) block records (k past K
+ * hold q = 0), weight = scale · q with one bfloat16 scale per output and block:
+ *   I8, 272 bytes: 8 scales, then for each of 8 groups of 4 k: 2 halves × `[4 outputs][4 k]` int8, −127 … 127;
+ *   I4, 144 bytes: 8 scales, then for each of 8 groups of 4 k: `[4 outputs][4 k]` bytes, q + 8 of output o (0..3) in the low
+ *   nibble, of output o + 4 in the high one.
+ * Rows of `a` are quantised by q_rows_…, block by block of 32 k with a float32 scale; how they lie in memory is the build's own
+ * matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), then + bias, each operation rounded to
+ * float32; Σ q·a is an exact integer. So M, and splits of rows or of panels, change no bits; nor does the processor.
  */
 export interface Kernels {
   // ---- matrix products: out[M][N] = a[M][K] · Wᵀ (+ bias[N]) ----------------------------------------------------
@@ -23,18 +32,73 @@ export interface Kernels {
   /** Weights in IEEE float16, widened exactly (subnormals, infinities and NaN included). */
   f32_f16w_gemm: Gemm;
 
+  // ---- products with quantised weights, see "Quantised operands" above -------------------------------------------
+  /**
+   * M rows of K values, `lda` apart, quantised for f32_i8w_gemm: quantizedRowBytes each, one after the other. A
+   * block of 32 with a value that is not finite makes its row's products NaN; a block of values under 2⁻¹⁰⁰ is zero.
+   */
+  q_rows_i8w(out: number, x: number, M: number, K: number, lda: number): void;
+  /** The same for f32_i4w_gemm: quantizedRowBytes each. */
+  q_rows_i4w(out: number, x: number, M: number, K: number, lda: number): void;
+  /** Weights in panels of int8; qa from q_rows_i8w. */
+  f32_i8w_gemm: QuantizedGemm;
+  /** Weights in panels of int4; qa from q_rows_i4w. */
+  f32_i4w_gemm: QuantizedGemm;
+  /** out[i] = row ids[i] of a quantised matrix with K columns: scale · q, exact; ids int32, each in range. */
+  f32_i8w_gather(out: number, w: number, ids: number, count: number, K: number): void;
+  f32_i4w_gather(out: number, w: number, ids: number, count: number, K: number): void;
+  /**
+   * Which instructions this instance of the relaxed build multiplies bytes with: DOT_FORM_PAIRS or DOT_FORM_QUADS. No
+   * result depends on it, only the speed (see dot-form.ts). The plain build has one form and takes no notice.
+   */
+  set_dot_form(form: number): void;
+
   // ---- panels ---------------------------------------------------------------------------------------------------
-  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src 4-aligned). */
+  /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src of any alignment). */
   panel8_pack_32(out: number, src: number, rows: number, K: number, ld: number): void;
-  /** The same for 2-byte elements (src 2-aligned). */
+  /** The same for 2-byte elements. */
   panel8_pack_16(out: number, src: number, rows: number, K: number, ld: number): void;
   /** out[i] = row ids[i] of a panelled matrix with K columns; ids int32, each in range (the caller has checked). */
   f32_f32w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_bf16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_f16w_gather(out: number, w: number, ids: number, count: number, K: number): void;
-  /** n contiguous bfloat16 / float16 values (src 2-aligned) to float32, exact. */
+  /** n contiguous bfloat16 / float16 values (src of any alignment) to float32, exact. */
   f32_bf16_unpack(out: number, src: number, n: number): void;
   f32_f16_unpack(out: number, src: number, n: number): void;
+
+  // ---- quantised panels -------------------------------------------------------------------------------------------
+  /**
+   * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
+   * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
+   * `rows` are zeros. A record is 8 bfloat16 scales, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]`, −127…127 (272 bytes),
+   * or 16 bytes with the nibbles of outputs 0–3 × 4 k low and of outputs 4–7 × 4 k high, q + 8 (144 bytes). A weight is
+   * scale · q with the scale that leaves the least squared error among those tried (assembly/quantize_scale.ts); 4-bit
+   * scales may be negative. A row of a block whose magnitudes are all under 2^−100 becomes zeros.
+   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 in magnitude, and the panel is unfinished.
+   */
+  i8_f32_pack: QuantisedPack;
+  i8_bf16_pack: QuantisedPack;
+  i8_f16_pack: QuantisedPack;
+  i4_f32_pack: QuantisedPack;
+  i4_bf16_pack: QuantisedPack;
+  i4_f16_pack: QuantisedPack;
+  /**
+   * The same panels from rows that are quantised already, as a file holds them: int8 `[rows][K]`, or nibbles
+   * `[rows][ceil(K/2)]` (q + 8, an even k in the low half), and bfloat16 scales `[rows][ceil(K/32)]` (2-aligned).
+   * @returns −1; or r·K + k of a q of −128, or of the first weight under a scale that is not finite: unfinished then.
+   */
+  i8_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  i4_repack(out: number, q: number, scales: number, rows: number, K: number): number;
+  /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
+  i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  /**
+   * The scales alone of a panel of `blocks` records of `record` bytes, from and to rows as a file holds them,
+   * `[rows][blocks]` (of any alignment).
+   * @returns −1; or r·blocks + block of the first scale that is not finite: unfinished then.
+   */
+  panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
+  panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;
 
   // ---- norms: rows of n ------------------------------------------------------------------------------------------
   /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
@@ -117,6 +181,10 @@ export interface Kernels {
   /** In place, rotate-half convention: x is `[tokens][heads][dim]` with `ld` between tokens. */
   f32_rope(x: number, cos: number, sin: number, tokens: number, heads: number, dim: number, ld: number): void;
 
+  // ---- rows ---------------------------------------------------------------------------------------------------------
+  /** out[to[i]] = src[from[i]], i < count, for rows of `columns` values; `to` and `from` int32, 0: count up from 0. */
+  f32_copy_rows(out: number, to: number, src: number, from: number, count: number, columns: number): void;
+
   // ---- vision ---------------------------------------------------------------------------------------------------------
   /** pixels `[C][H][W]` to rows `[(H/P)·(W/P)][C·P·P]`: a convolution with stride = kernel = P is then one matrix product. */
   f32_patchify(out: number, pixels: number, C: number, H: number, W: number, P: number): void;
@@ -142,6 +210,10 @@ export interface Kernels {
   f32_sample(x: number, n: number, u: number): number;
   f64_exp(x: number): number;
   f64_pow(x: number, y: number): number;
+
+  // ---- digests -------------------------------------------------------------------------------------------------------------
+  /** SipHash-2-4-128 of `bytes` bytes at x (any alignment); key and out are 16 bytes each. */
+  u128_siphash(out: number, x: number, bytes: number, key: number): void;
 }
 
 /** @param panelK k rows of a stored panel, >= K. N needs no alignment: only N columns of out are written. */
@@ -157,6 +229,23 @@ export type Gemm = (
   lda: number,
   ldc: number,
   accumulate: number,
+) => void;
+
+export type QuantisedPack = (out: number, src: number, rows: number, K: number, ld: number) => number;
+
+/**
+ * `ldc` in elements. N needs no alignment: only N columns of out are written. A product may be split into calls over rows (qa
+ * advances by quantizedRowBytes) and over panels (w advances by weightBytes('panel', dtype, 8, K), out and bias by 8 columns).
+ */
+export type QuantizedGemm = (
+  out: number,
+  qa: number,
+  w: number,
+  bias: number,
+  M: number,
+  N: number,
+  K: number,
+  ldc: number,
 ) => void;
 
 export type KvWrite = (

@@ -1,5 +1,5 @@
 import type { Engine } from './engine.js';
-import type { Attention, Kernels, KvWrite } from './kernels.js';
+import type { Kernels } from './kernels.js';
 
 /** Keys in one page of the attention kernels. */
 export const PAGE_KEYS = 128;
@@ -17,19 +17,13 @@ export function pageBytes(headDim: number, dtype: PageDtype = 'float32'): number
   return (dtype === 'int8' ? 1 : 2) * PAGE_KEYS * (2 * pairs + channels) + scales;
 }
 
-/** The kernel that writes keys and values to pages of a dtype. */
-export function kvWrite(kernels: Kernels, dtype: PageDtype): KvWrite {
-  if (dtype === 'float32') return kernels.f32_kv_write;
-  if (dtype === 'bfloat16') return kernels.bf16_kv_write;
-  return dtype === 'int8' ? kernels.i8_kv_write : kernels.i16_kv_write;
-}
-
-/** The kernel that attends to pages of a dtype. */
-export function attentionOver(kernels: Kernels, dtype: PageDtype): Attention {
-  if (dtype === 'float32') return kernels.f32_attention;
-  if (dtype === 'bfloat16') return kernels.f32_bf16kv_attention;
-  return dtype === 'int8' ? kernels.f32_i8kv_attention : kernels.f32_i16kv_attention;
-}
+/** The kernels that write keys and values to pages of a dtype, and that attend to them. */
+export const PAGE_KERNELS = {
+  float32: { write: 'f32_kv_write', attention: 'f32_attention' },
+  bfloat16: { write: 'bf16_kv_write', attention: 'f32_bf16kv_attention' },
+  int8: { write: 'i8_kv_write', attention: 'f32_i8kv_attention' },
+  int16: { write: 'i16_kv_write', attention: 'f32_i16kv_attention' },
+} as const satisfies Record<PageDtype, { write: keyof Kernels; attention: keyof Kernels }>;
 
 /** A page's contents as float32: channel `d` of the key and of the value in a slot. */
 export interface PageReader {

@@ -1,8 +1,8 @@
 /** A weight as it lies in wasm memory. Its name is the Hugging Face state-dict name. */
 export interface Weight {
   readonly name: string;
-  /** The checkpoint's dtype. A panel keeps it; a vector is float32 in memory (widened exactly). */
-  readonly dtype: WeightDtype;
+  /** The checkpoint's dtype, or what a matrix was quantised to. A vector is float32 in memory (widened exactly). */
+  readonly dtype: PanelDtype;
   /** `panel`: matrices (convolutions flattened), `[ceil(N/8)][K][8]`. `vector`: N contiguous float32 values. */
   readonly layout: 'panel' | 'vector';
   /** The checkpoint's shape. */
@@ -15,10 +15,36 @@ export interface Weight {
   readonly pointer: number;
 }
 
+/** How a checkpoint stores a weight. */
 export type WeightDtype = 'F32' | 'F16' | 'BF16';
 
+/** Quantised while loading: integers with a bfloat16 scale per output and block of QUANT_BLOCK k. */
+export type QuantizedDtype = 'I8' | 'I4';
+
+/** What a panel's elements may be. */
+export type PanelDtype = WeightDtype | QuantizedDtype;
+
+/** k that share a scale in quantised weights and activations. */
+export const QUANT_BLOCK = 32;
+
+/** Bytes of one block record of a quantised panel `[ceil(N/8)][ceil(K/32)]`: 8 scales, then 8 × 32 values (see Kernels). */
+export const QUANT_RECORD_BYTES = { I8: 16 + 256, I4: 16 + 128 } as const;
+
 /** Bytes that a weight takes in memory. */
-export function weightBytes(layout: Weight['layout'], dtype: WeightDtype, N: number, K: number): number {
+export function weightBytes(layout: Weight['layout'], dtype: PanelDtype, N: number, K: number): number {
   if (layout === 'vector') return 4 * N;
-  return Math.ceil(N / 8) * 8 * K * (dtype === 'F32' ? 4 : 2);
+  const panels = Math.ceil(N / 8);
+  if (dtype === 'I8' || dtype === 'I4') {
+    return panels * Math.ceil(K / QUANT_BLOCK) * QUANT_RECORD_BYTES[dtype];
+  }
+  return panels * 8 * K * (dtype === 'F32' ? 4 : 2);
+}
+
+export function isQuantized(dtype: PanelDtype): dtype is QuantizedDtype {
+  return dtype === 'I8' || dtype === 'I4';
+}
+
+/** Bytes of a panel of 8 outputs. */
+export function panelBytes(dtype: PanelDtype, K: number): number {
+  return weightBytes('panel', dtype, 8, K);
 }

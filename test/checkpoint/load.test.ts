@@ -62,7 +62,7 @@ async function checkWeight(
     assert.ok(Buffer.compare(got, new Uint8Array(expected.buffer, 0, 4 * N)) === 0, `${name} differs`);
     return;
   }
-  const size = BYTES[dtype];
+  const size = BYTES[dtype as WeightDtype];
   const source = written.data as Uint8Array;
   const panels = Math.ceil(N / 8);
   const expected = new Uint8Array(panels * 8 * K * size);
@@ -184,7 +184,7 @@ test('progress counts every byte of the weights once, rising to the total', asyn
     },
   );
   assert.is(seen.at(-1), total);
-  assert.ok(seen.length > SHAPES.length);
+  assert.ok(seen.length >= total / (1 << 20), 'a mebibyte passed without a word');
   engine.dispose();
 });
 
@@ -240,7 +240,7 @@ test('weights that do not fit are refused with the numbers before anything is re
     what: 'not enough memory',
     where: 'weights',
     expected: `at most ${4 << 20} bytes`,
-    got: `${4_000_000 + (1 << 20)} bytes more`,
+    got: `${4_000_000 + 3 * (1 << 20)} bytes more`,
   });
   assert.is(reads, 0);
   assert.is(engine.heap.used, 0);

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { attentionOver, kvWrite, type PageDtype, pageBytes } from '../../src/runtime/pages.js';
+import { PAGE_KERNELS, type PageDtype, pageBytes } from '../../src/runtime/pages.js';
 import { INT_EXP_RELATIVE, productBound, QUANTISED_KEY_STEP } from '../tolerance.js';
 import {
   area,
@@ -46,7 +46,7 @@ function run(c: Case, { q, k, v }: Inputs) {
   const pages = Array.from({ length: Math.ceil(keys / PAGE) }, () => area(words)).reverse();
   for (const page of pages) page.i32.fill(-1);
   const table = ints(pages.map(({ ptr }) => ptr)).ptr;
-  const write = kvWrite(kernels, dtype);
+  const write = kernels[PAGE_KERNELS[dtype].write];
   const [kp, vp] = [floats(k).ptr, floats(v).ptr];
   const first = Math.floor(keys / 3);
   write(table, kp, vp, 0, first, 0, headDim, headDim, headDim);
@@ -57,7 +57,7 @@ function run(c: Case, { q, k, v }: Inputs) {
   const out = area(rows * headDim);
   const probs = area(rows * ldp);
   const scale = c.scale ?? headDim ** -0.5;
-  attentionOver(kernels, dtype)(
+  kernels[PAGE_KERNELS[dtype].attention](
     out.ptr,
     floats(q).ptr,
     table,

@@ -100,7 +100,8 @@ test('to, eval, device and training: the chain of calls of the page works', asyn
   assert.is(model.to(model.device, { dtype: 'torch.float32' }).dtype, 'float32');
   throws(() => model.to('cuda'), InputError, 'dtype', 'float32', 'cuda');
   throws(() => model.to({ device: 'gpu' }), InputError, 'to', 'cpu', 'gpu');
-  throws(() => model.to('cpu', { dtype: 'int4' as 'float32' }), InputError, 'dtype', 'float32', 'int4');
+  throws(() => model.to('cpu', { dtype: 'int7' as 'float32' }), InputError, 'dtype', 'float32', 'int7');
+  throws(() => model.to('cpu', { dtype: 'int4' }), InputError, 'to', "dtype: 'int4'", 'int4');
   throws(() => model.to({ place: 'cpu' }), InputError, 'to', 'device and dtype', 'place');
   model.dispose();
 });

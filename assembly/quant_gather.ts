@@ -1,0 +1,33 @@
+/** out[i] = row ids[i] of a quantised matrix, dequantised: scale · q, exact in float32. */
+import { blocksOf, I4, I8, Q_BLOCK, recordBytes, SCALES } from './quant';
+import { bf16 } from './widen';
+
+export function f32_i8w_gather(out: usize, w: usize, ids: usize, count: usize, K: usize): void {
+  gather(I8, out, w, ids, count, K);
+}
+
+export function f32_i4w_gather(out: usize, w: usize, ids: usize, count: usize, K: usize): void {
+  gather(I4, out, w, ids, count, K);
+}
+
+// @ts-ignore: decorator
+@inline
+function gather(dtype: i32, out: usize, w: usize, ids: usize, count: usize, K: usize): void {
+  const record = recordBytes(dtype);
+  for (let i: usize = 0; i < count; i++) {
+    const id: usize = load<u32>(ids + (i << 2));
+    const output = id & 7;
+    let block = w + (id >> 3) * blocksOf(K) * record;
+    for (let k: usize = 0; k < K; k += Q_BLOCK, block += record) {
+      const scale = bf16(block + (output << 1));
+      let from = block + SCALES + ((output & 3) << 2);
+      if (dtype == I8) from += (output >> 2) << 4;
+      for (const end = out + (min(Q_BLOCK, K - k) << 2); out < end; from += dtype == I8 ? 32 : 16) {
+        let q = load<u32>(from);
+        // Nibbles less 8, four at a time with no borrow between them.
+        if (dtype == I4) q = (((q >> ((<u32>output >> 2) << 2)) & 0x0f0f0f0f) + 0x78787878) ^ 0x80808080;
+        for (let j = 0; j < 4 && out < end; j++, out += 4, q >>= 8) store<f32>(out, scale * <f32><i32><i8>q);
+      }
+    }
+  }
+}

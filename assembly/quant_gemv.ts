@@ -1,0 +1,228 @@
+/** One quantised row against all quantised panels: bound by reading memory, so everything here serves the stream. */
+import { copyBias, copyRows } from './gemm_tile';
+import { addPairs, addScaled, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
+import { BYTE_ONES, end, ONES, start, step } from './quant_relaxed';
+import { tileScratch } from './scratch';
+
+/** Masks in memory, because V8 builds a splat anew at every use. */
+const LOW_NIBBLE: usize = memory.data<u16>([0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f], 16);
+const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0], 16);
+const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
+
+/** Two panels at a time, half the matrix apart: two long streams (see gemv.ts). */
+// @ts-ignore: decorator
+@inline
+export function quantGemv(
+  dtype: i32, single: bool, out: usize, qa: usize, w: usize, bias: usize, N: usize, blocks: usize,
+): void {
+  const panelBytes = blocks * recordBytes(dtype);
+  const whole = N >> 3;
+  const half = whole >> 1;
+  const apart = half * panelBytes;
+  for (let i: usize = 0; i < half; i++) {
+    panels<Two>(
+      dtype, single, out, out + (half << 5), qa, w, w + apart, bias, bias ? bias + (half << 5) : 0, blocks,
+    );
+    w += panelBytes;
+    out += 32;
+    if (bias) bias += 32;
+  }
+  w += apart;
+  out += half << 5;
+  if (bias) bias += half << 5;
+  if (whole & 1) {
+    panels<One>(dtype, single, out, 0, qa, w, 0, bias, 0, blocks);
+    w += panelBytes;
+    out += 32;
+    if (bias) bias += 32;
+  }
+  const columns = N & 7;
+  if (columns) {
+    panels<One>(dtype, single, tileScratch, 0, qa, w, 0, bias ? copyBias(bias, columns) : 0, 0, blocks);
+    copyRows(out, 32, tileScratch, 32, 1, columns);
+  }
+}
+
+class One {}
+class Two {}
+
+/** One or two panels (the type parameter is the count) against the row qa. */
+// @ts-ignore: decorator
+@inline
+function panels<Count>(
+  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, bias0: usize, bias1: usize,
+  blocks: usize,
+): void {
+  clear(out0);
+  if (isTwo<Count>()) clear(out1);
+  for (; blocks; blocks--) {
+    const scale = v128.load32_splat(qa);
+    if (ASC_FEATURE_RELAXED_SIMD) relaxedBlock<Count>(dtype, single, out0, out1, qa, w0, w1, scale);
+    else if (dtype == I8) bytesBlock<Count>(out0, out1, qa, w0, w1, scale);
+    else nibblesBlock<Count>(out0, out1, qa, w0, w1, scale);
+    qa += ROW_RECORD;
+    w0 += recordBytes(dtype);
+    w1 += recordBytes(dtype);
+  }
+  if (bias0) addBias(out0, bias0);
+  if (isTwo<Count>() && bias1) addBias(out1, bias1);
+}
+
+/** int16 rows, int8 weights. */
+// @ts-ignore: decorator
+@inline
+function bytesBlock<Count>(
+  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
+): void {
+  let c0 = i32x4.splat(0), c1 = i32x4.splat(0), c2 = i32x4.splat(0), c3 = i32x4.splat(0);
+  let d0 = i32x4.splat(0), d1 = i32x4.splat(0), d2 = i32x4.splat(0), d3 = i32x4.splat(0);
+  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  for (const stop = a + 64; a < stop; a += 8) {
+    const x = v128.load64_splat(a);
+    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0)));
+    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0, 8)));
+    c2 = i32x4.add(c2, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0, 16)));
+    c3 = i32x4.add(c3, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0, 24)));
+    p0 += 32;
+    if (isTwo<Count>()) {
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(x, v128.load8x8_s(p1)));
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(x, v128.load8x8_s(p1, 8)));
+      d2 = i32x4.add(d2, i32x4.dot_i16x8_s(x, v128.load8x8_s(p1, 16)));
+      d3 = i32x4.add(d3, i32x4.dot_i16x8_s(x, v128.load8x8_s(p1, 24)));
+      p1 += 32;
+    }
+  }
+  finish8(out0, addPairs(c0, c1), addPairs(c2, c3), w0, scale);
+  if (isTwo<Count>()) finish8(out1, addPairs(d0, d1), addPairs(d2, d3), w1, scale);
+}
+
+/**
+ * int16 rows, nibbles masked out where they lie in 16-bit lanes: a low one of k, k + 2 as it is, of k + 1, k + 3 after
+ * a shift by 8; high ones count 16 times, so their sum (a multiple of 16, under 2²¹) is shifted at the end.
+ */
+// @ts-ignore: decorator
+@inline
+function nibblesBlock<Count>(
+  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
+): void {
+  const low = v128.load(LOW_NIBBLE), high = v128.load(HIGH_NIBBLE);
+  let c0 = i32x4.splat(0), c1 = i32x4.splat(0), d0 = i32x4.splat(0), d1 = i32x4.splat(0);
+  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  for (const stop = a + 64; a < stop; a += 8) {
+    const even = v128.load32_splat(a), odd = v128.load32_splat(a, 4);
+    let bytes = v128.load(p0);
+    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(even, v128.and(bytes, low)));
+    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(even, v128.and(bytes, high)));
+    bytes = i16x8.shr_u(bytes, 8);
+    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(odd, v128.and(bytes, low)));
+    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(odd, v128.and(bytes, high)));
+    p0 += 16;
+    if (isTwo<Count>()) {
+      bytes = v128.load(p1);
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(even, v128.and(bytes, low)));
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(even, v128.and(bytes, high)));
+      bytes = i16x8.shr_u(bytes, 8);
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(odd, v128.and(bytes, low)));
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(odd, v128.and(bytes, high)));
+      p1 += 16;
+    }
+  }
+  const correction = v128.load32_splat(qa, 4);
+  c0 = i32x4.add(c0, correction);
+  c1 = i32x4.add(i32x4.shr_s(c1, 4), correction);
+  finish8(out0, c0, c1, w0, scale);
+  if (isTwo<Count>()) {
+    d0 = i32x4.add(d0, correction);
+    d1 = i32x4.add(i32x4.shr_s(d1, 4), correction);
+    finish8(out1, d0, d1, w1, scale);
+  }
+}
+
+/** Rows and weights in bytes. */
+// @ts-ignore: decorator
+@inline
+function relaxedBlock<Count>(
+  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
+): void {
+  const ones = v128.load(ONES), byteOnes = v128.load(BYTE_ONES), mask = v128.load(NIBBLES);
+  const correction = v128.load32_splat(qa, 4);
+  const zero = i32x4.splat(0);
+  const from = dtype == I8 ? zero : start(dtype, single, zero, correction);
+  let c0 = from, c1 = from, d0 = from, d1 = from;
+  // The sums of the weights of I8, as in sumWeights.
+  let s0 = zero, s1 = zero, t0 = zero, t1 = zero;
+  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  for (const stop = a + 32; a < stop; a += 4) {
+    const x = v128.load32_splat(a);
+    if (dtype == I8) {
+      let weights = v128.load(p0);
+      c0 = step(dtype, single, c0, weights, x, ones);
+      s0 = i16x8.add(s0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+      weights = v128.load(p0, 16);
+      c1 = step(dtype, single, c1, weights, x, ones);
+      s1 = i16x8.add(s1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+      p0 += 32;
+      if (isTwo<Count>()) {
+        weights = v128.load(p1);
+        d0 = step(dtype, single, d0, weights, x, ones);
+        t0 = i16x8.add(t0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+        weights = v128.load(p1, 16);
+        d1 = step(dtype, single, d1, weights, x, ones);
+        t1 = i16x8.add(t1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+        p1 += 32;
+      }
+    } else {
+      let bytes = v128.load(p0);
+      c0 = step(dtype, single, c0, v128.and(bytes, mask), x, ones);
+      c1 = step(dtype, single, c1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
+      p0 += 16;
+      if (isTwo<Count>()) {
+        bytes = v128.load(p1);
+        d0 = step(dtype, single, d0, v128.and(bytes, mask), x, ones);
+        d1 = step(dtype, single, d1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
+        p1 += 16;
+      }
+    }
+  }
+  if (dtype == I8) {
+    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(s0, correction));
+    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(s1, correction));
+    d0 = i32x4.add(d0, i32x4.dot_i16x8_s(t0, correction));
+    d1 = i32x4.add(d1, i32x4.dot_i16x8_s(t1, correction));
+  }
+  finish8(
+    out0, end(dtype, single, c0, correction, ones), end(dtype, single, c1, correction, ones), w0, scale,
+  );
+  if (isTwo<Count>()) {
+    finish8(
+      out1, end(dtype, single, d0, correction, ones), end(dtype, single, d1, correction, ones), w1, scale,
+    );
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function finish8(total: usize, c0: v128, c1: v128, w: usize, scale: v128): void {
+  addScaled(total, c0, scales4(w, 0), scale);
+  addScaled(total + 16, c1, scales4(w, 1), scale);
+}
+
+// @ts-ignore: decorator
+@inline
+function clear(total: usize): void {
+  v128.store(total, f32x4.splat(0));
+  v128.store(total, f32x4.splat(0), 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function addBias(total: usize, bias: usize): void {
+  v128.store(total, f32x4.add(v128.load(total), v128.load(bias)));
+  v128.store(total, f32x4.add(v128.load(total, 16), v128.load(bias, 16)), 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function isTwo<Count>(): bool {
+  return idof<Count>() == idof<Two>();
+}

@@ -1,0 +1,141 @@
+/**
+ * The 7-bit dot product of the relaxed build. Its second operand is always within 0 … 127, and no sum of two products
+ * passes 16 bits, so every processor gives the same integers.
+ *
+ *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v − zero) = Σ w·v + Σ w · (−zero).
+ *   I4: rows (−127 … 127) · nibbles (0 … 15): |sum of 2| <= 3810, of 16 <= 30480: a whole block fits in 16 bits.
+ *       Σ (nibble − 8)·v = Σ nibble·v + (−8 · Σ v).
+ *
+ * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only
+ * where the engine has VPDPBUSD for it.
+ */
+import { addScaled, I4, I8, scales4, SCALES } from './quant';
+import { SPREAD_HEAD, unpackNibbles } from './quant_spread';
+import { quantBlock } from './scratch';
+
+/** In memory, because V8 builds a splat anew at every use. */
+export const ONES: usize = memory.data<u16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
+export const BYTE_ONES: usize = memory.data<u32>([0x01010101, 0x01010101, 0x01010101, 0x01010101], 16);
+
+/** What a block's sum begins with: `sums` of the weights, `correction` of the row. */
+// @ts-ignore: decorator
+@inline
+export function start(dtype: i32, single: bool, sums: v128, correction: v128): v128 {
+  if (dtype == I8) return i32x4.dot_i16x8_s(sums, correction);
+  return single ? correction : i32x4.splat(0);
+}
+
+/** sum + products of 4 outputs × 4 k: 32-bit sums, or for I4 in two instructions 16-bit ones. */
+// @ts-ignore: decorator
+@inline
+export function step(dtype: i32, single: bool, sum: v128, weights: v128, row: v128, ones: v128): v128 {
+  if (dtype == I8) {
+    if (single) return i32x4.relaxed_dot_i8x16_i7x16_add_s(weights, row, sum);
+    return i32x4.add(sum, i32x4.dot_i16x8_s(i16x8.relaxed_dot_i8x16_i7x16_s(weights, row), ones));
+  }
+  if (single) return i32x4.relaxed_dot_i8x16_i7x16_add_s(row, weights, sum);
+  return i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(row, weights));
+}
+
+/** The block's sum as 32-bit integers. */
+// @ts-ignore: decorator
+@inline
+export function end(dtype: i32, single: bool, sum: v128, correction: v128, ones: v128): v128 {
+  if (dtype == I8 || single) return sum;
+  return i32x4.add(i32x4.dot_i16x8_s(sum, ones), correction);
+}
+
+/** Adds the products of the spread rows s … stop with the record `block` to `total`, `[rows][8]`. */
+// @ts-ignore: decorator
+@inline
+export function relaxedTiles(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize): void {
+  if (dtype == I4) {
+    unpackNibbles(quantBlock, block + SCALES);
+    if (single) tilesI4Single(total, s, stop, block);
+    else tilesI4(total, s, stop, block);
+  } else {
+    if (single) tilesI8Single(total, s, stop, block);
+    else tilesI8(total, s, stop, block);
+  }
+}
+
+function tilesI8(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, false, total, s, stop, block, block + SCALES);
+}
+
+function tilesI8Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, true, total, s, stop, block, block + SCALES);
+}
+
+function tilesI4(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, false, total, s, stop, block, quantBlock);
+}
+
+function tilesI4Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, true, total, s, stop, block, quantBlock);
+}
+
+// @ts-ignore: decorator
+@inline
+function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize, w: usize): void {
+  const ones = v128.load(ONES);
+  const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
+  const sums0 = dtype == I8 ? sumWeights(w) : ones, sums1 = dtype == I8 ? sumWeights(w + 16) : ones;
+  const last = w + 256;
+  for (; s < stop; total += 128) {
+    const head = s;
+    let x = v128.load(s, 64);
+    let c00 = start(dtype, single, sums0, x), c01 = start(dtype, single, sums1, x);
+    x = v128.load(s, 80);
+    let c10 = start(dtype, single, sums0, x), c11 = start(dtype, single, sums1, x);
+    x = v128.load(s, 96);
+    let c20 = start(dtype, single, sums0, x), c21 = start(dtype, single, sums1, x);
+    x = v128.load(s, 112);
+    let c30 = start(dtype, single, sums0, x), c31 = start(dtype, single, sums1, x);
+    s += SPREAD_HEAD;
+    for (let p = w; p < last; p += 32, s += 64) {
+      const b0 = v128.load(p);
+      const b1 = v128.load(p, 16);
+      x = v128.load(s);
+      c00 = step(dtype, single, c00, b0, x, ones);
+      c01 = step(dtype, single, c01, b1, x, ones);
+      x = v128.load(s, 16);
+      c10 = step(dtype, single, c10, b0, x, ones);
+      c11 = step(dtype, single, c11, b1, x, ones);
+      x = v128.load(s, 32);
+      c20 = step(dtype, single, c20, b0, x, ones);
+      c21 = step(dtype, single, c21, b1, x, ones);
+      x = v128.load(s, 48);
+      c30 = step(dtype, single, c30, b0, x, ones);
+      c31 = step(dtype, single, c31, b1, x, ones);
+    }
+    x = v128.load(head, 64);
+    let scale = v128.load(head);
+    addScaled(total, end(dtype, single, c00, x, ones), scale0, scale);
+    addScaled(total + 16, end(dtype, single, c01, x, ones), scale1, scale);
+    x = v128.load(head, 80);
+    scale = v128.load(head, 16);
+    addScaled(total + 32, end(dtype, single, c10, x, ones), scale0, scale);
+    addScaled(total + 48, end(dtype, single, c11, x, ones), scale1, scale);
+    x = v128.load(head, 96);
+    scale = v128.load(head, 32);
+    addScaled(total + 64, end(dtype, single, c20, x, ones), scale0, scale);
+    addScaled(total + 80, end(dtype, single, c21, x, ones), scale1, scale);
+    x = v128.load(head, 112);
+    scale = v128.load(head, 48);
+    addScaled(total + 96, end(dtype, single, c30, x, ones), scale0, scale);
+    addScaled(total + 112, end(dtype, single, c31, x, ones), scale1, scale);
+  }
+}
+
+/** Of four outputs the sums of the weights k, k + 1 of all groups, and of k + 2, k + 3: 16 · 127 at most each. */
+// @ts-ignore: decorator
+@inline
+export function sumWeights(w: usize): v128 {
+  const ones = v128.load(BYTE_ONES);
+  let sum = i16x8.splat(0);
+  for (const stop = w + 256; w < stop; w += 32) {
+    sum = i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(w), ones));
+  }
+  return sum;
+}

@@ -1,0 +1,94 @@
+/**
+ * Panels of 8 outputs in 8 and 4 bits: K in blocks of 32, padded with zeros. A block's record holds the 8 outputs' scales
+ * in bfloat16, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]` (32 bytes), or 16 bytes whose low nibbles are outputs
+ * 0–3 × 4 k and whose high nibbles are outputs 4–7 × 4 k, each q + 8. A weight is scale · q.
+ */
+import { i4Half, i8Half } from './quantize_scale';
+import { QUANT_BLOCK, loadHalf, peakBits, tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
+import { BF16, F16, F32, bf16, f16 } from './widen';
+
+/** Bytes of a block's record. */
+export const I8_RECORD: usize = 16 + 256;
+export const I4_RECORD: usize = 16 + 128;
+
+export function i8_f32_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I8_RECORD, F32, out, src, rows, K, ld);
+}
+
+export function i8_bf16_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I8_RECORD, BF16, out, src, rows, K, ld);
+}
+
+export function i8_f16_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I8_RECORD, F16, out, src, rows, K, ld);
+}
+
+export function i4_f32_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I4_RECORD, F32, out, src, rows, K, ld);
+}
+
+export function i4_bf16_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I4_RECORD, BF16, out, src, rows, K, ld);
+}
+
+export function i4_f16_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  return pack(I4_RECORD, F16, out, src, rows, K, ld);
+}
+
+/** One panel; −1, or r·K + k of the first weight in the first bad block's half that has no place in the format. */
+// @ts-ignore: decorator
+@inline
+function pack(record: usize, dtype: i32, out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
+  const size: usize = dtype == F32 ? 4 : 2;
+  zeroTheZeroRow();
+  for (let k: usize = 0; k < K; k += QUANT_BLOCK, out += record) {
+    const whole = k + QUANT_BLOCK <= K;
+    if (!whole) copyTails(src + k * size, rows, (K - k) * size, ld * size);
+    for (let half: usize = 0; half < 2; half++) {
+      const first = half * 4;
+      loadHalf(
+        dtype,
+        rowOf(src, first, rows, k, ld, size, whole), rowOf(src, first + 1, rows, k, ld, size, whole),
+        rowOf(src, first + 2, rows, k, ld, size, whole), rowOf(src, first + 3, rows, k, ld, size, whole),
+      );
+      if (v128.any_true(i32x4.ge_s(peakBits(), i32x4.splat(TOO_LARGE)))) {
+        return firstTooLarge(dtype, src, rows, K, ld, k, first);
+      }
+      if (record == I8_RECORD) i8Half(out + half * 8, out + 16 + half * 16);
+      else i4Half(out + half * 8, out + 16, half != 0);
+    }
+  }
+  return -1;
+}
+
+/** Bits of 2^127: from there on (infinity and NaN too) the least scale times 127 may pass the largest float32. */
+const TOO_LARGE: i32 = 0x7f000000;
+
+/** Where 32 values of row r begin: zeros behind the last row, a padded copy in the last block. */
+// @ts-ignore: decorator
+@inline
+function rowOf(src: usize, r: usize, rows: usize, k: usize, ld: usize, size: usize, whole: bool): usize {
+  if (r >= rows) return zeroRow();
+  return whole ? src + (r * ld + k) * size : tailRow(r);
+}
+
+function copyTails(src: usize, rows: usize, bytes: usize, stride: usize): void {
+  for (let r: usize = 0; r < rows; r++) {
+    memory.fill(tailRow(r), 0, QUANT_BLOCK * 4);
+    memory.copy(tailRow(r), src + r * stride, bytes);
+  }
+}
+
+/** Row by row in the block's half of rows from `first` and columns from k on. */
+function firstTooLarge(dtype: i32, src: usize, rows: usize, K: usize, ld: usize, k: usize, first: usize): i32 {
+  const end = min(k + QUANT_BLOCK, K);
+  const last = min(first + 4, rows);
+  for (let r = first; r < last; r++) {
+    for (let i = k; i < end; i++) {
+      const w = dtype == F32 ? load<f32>(src + ((r * ld + i) << 2))
+        : dtype == BF16 ? bf16(src + ((r * ld + i) << 1)) : f16(src + ((r * ld + i) << 1));
+      if ((reinterpret<i32>(w) & 0x7fffffff) >= TOO_LARGE) return <i32>(r * K + i);
+    }
+  }
+  return unreachable();
+}

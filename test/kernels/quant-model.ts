@@ -1,0 +1,159 @@
+/** Quantised operands and their products in plain TypeScript: the same arithmetic as the kernels', bit for bit. */
+import { QUANT_BLOCK, type QuantizedDtype, weightBytes } from '../../src/runtime/weight.js';
+
+const { fround } = Math;
+
+/** A matrix `[N][K]` of integers with a scale for each row and block of 32. */
+export interface QuantizedMatrix {
+  dtype: QuantizedDtype;
+  N: number;
+  K: number;
+  q: Int8Array;
+  scales: Float32Array;
+}
+
+export const blocksOf = (K: number) => Math.ceil(K / QUANT_BLOCK);
+
+/** Truncated to bfloat16. */
+export function bf16(value: number): number {
+  const word = new Uint32Array(Float32Array.of(value).buffer);
+  word[0]! &= 0xffff0000;
+  return new Float32Array(word.buffer)[0]!;
+}
+
+/** A matrix whose every integer and scale the caller's functions give (scales are truncated to bfloat16). */
+export function matrix(
+  dtype: QuantizedDtype,
+  N: number,
+  K: number,
+  q: (n: number, k: number) => number,
+  scale: (n: number, block: number) => number,
+): QuantizedMatrix {
+  const blocks = blocksOf(K);
+  return {
+    dtype,
+    N,
+    K,
+    q: Int8Array.from({ length: N * K }, (_, i) => q(Math.floor(i / K), i % K)),
+    scales: Float32Array.from({ length: N * blocks }, (_, i) =>
+      bf16(scale(Math.floor(i / blocks), i % blocks)),
+    ),
+  };
+}
+
+/** The panels of a matrix as bytes. */
+export function packed({ dtype, N, K, q, scales }: QuantizedMatrix): Uint8Array {
+  const blocks = blocksOf(K);
+  const out = new Uint8Array(weightBytes('panel', dtype, N, K));
+  const view = new DataView(out.buffer);
+  const record = out.length / Math.ceil(N / 8) / blocks;
+  // Nibbles of k and outputs that do not exist are q = 0.
+  for (let at = 0; at < out.length && dtype === 'I4'; at += record) out.fill(0x88, at + 16, at + record);
+  for (let n = 0; n < N; n++) {
+    const o = n % 8;
+    for (let block = 0; block < blocks; block++) {
+      const at = ((n >> 3) * blocks + block) * record;
+      const word = new Uint32Array(Float32Array.of(scales[n * blocks + block]!).buffer)[0]!;
+      view.setUint16(at + 2 * o, word >>> 16, true);
+      for (let j = 0; j < QUANT_BLOCK && block * QUANT_BLOCK + j < K; j++) {
+        const value = q[n * K + block * QUANT_BLOCK + j]!;
+        const group = j >> 2;
+        if (dtype === 'I8') {
+          out[at + 16 + group * 32 + (o >> 2) * 16 + (o & 3) * 4 + (j & 3)] = value;
+        } else {
+          const byte = at + 16 + group * 16 + (o & 3) * 4 + (j & 3);
+          const shift = o < 4 ? 0 : 4;
+          out[byte] = (out[byte]! & (0xf0 >> shift)) | ((value + 8) << shift);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+/** Rows quantised: integers to be multiplied (the zero already taken off), and scales `[M][blocks]`. */
+export interface QuantizedRows {
+  v: Int32Array;
+  scales: Float32Array;
+}
+
+/** x `[M][K]`. `int16`: int8 weights, plain build. `zero`: int8 weights, relaxed build. `int8`: int4 weights. */
+export function quantizedRows(
+  kind: 'int16' | 'zero' | 'int8',
+  x: Float32Array,
+  M: number,
+  K: number,
+): QuantizedRows {
+  const blocks = blocksOf(K);
+  const v = new Int32Array(M * K);
+  const scales = new Float32Array(M * blocks);
+  for (let m = 0; m < M; m++) {
+    for (let block = 0; block < blocks; block++) {
+      const from = m * K + block * QUANT_BLOCK;
+      const count = Math.min(QUANT_BLOCK, K - block * QUANT_BLOCK);
+      const values = new Float32Array(QUANT_BLOCK);
+      values.set(x.subarray(from, from + count));
+      const b = kind === 'zero' ? asymmetric(values) : symmetric(values, kind === 'int16' ? 32767 : 127);
+      v.set(b.v.subarray(0, count), from);
+      scales[m * blocks + block] = b.scale;
+    }
+  }
+  return { v, scales };
+}
+
+function symmetric(values: Float32Array, levels: number) {
+  const top = values.reduce((t, value) => Math.max(t, Math.abs(value)), 0);
+  if (top < 2 ** -100) return { v: new Int32Array(QUANT_BLOCK), scale: 0 };
+  const scale = fround(fround(top / levels) + (top - top));
+  const inverse = fround(levels / top);
+  return { v: Int32Array.from(values, (value) => nearest(fround(value * inverse))), scale };
+}
+
+function asymmetric(values: Float32Array) {
+  const high = values.reduce((t, value) => Math.max(t, value), Number.NEGATIVE_INFINITY);
+  const low = values.reduce((t, value) => Math.min(t, value), Number.POSITIVE_INFINITY);
+  const top = Math.max(high, -low);
+  if (top < 2 ** -100) return { v: new Int32Array(QUANT_BLOCK), scale: 0 };
+  const scale = Math.max(fround(fround(high - low) / 127), fround(top / 16384));
+  const inverse = fround(1 / scale);
+  const zero = nearest(fround(low * inverse));
+  const v = Int32Array.from(values, (value) => Math.min(127, nearest(fround(value * inverse)) - zero) + zero);
+  return { v, scale: fround(scale + (scale - scale)) };
+}
+
+/** Half to even; NaN to 0. */
+function nearest(value: number): number {
+  if (Number.isNaN(value)) return 0;
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+/** out `[M][N]`: blocks in order, every operation rounded to float32. */
+export function product(
+  rows: QuantizedRows,
+  w: QuantizedMatrix,
+  M: number,
+  bias?: ArrayLike<number>,
+): Float32Array {
+  const { N, K } = w;
+  const blocks = blocksOf(K);
+  const out = new Float32Array(M * N);
+  for (let m = 0; m < M; m++) {
+    for (let n = 0; n < N; n++) {
+      let total = 0;
+      for (let block = 0; block < blocks; block++) {
+        let sum = 0;
+        for (let k = block * QUANT_BLOCK; k < Math.min(K, (block + 1) * QUANT_BLOCK); k++) {
+          sum += rows.v[m * K + k]! * w.q[n * K + k]!;
+        }
+        const scale = fround(w.scales[n * blocks + block]! * rows.scales[m * blocks + block]!);
+        const value = fround(fround(sum) * scale);
+        total = fround(total + value);
+      }
+      out[m * N + n] = bias ? fround(total + bias[n]!) : total;
+    }
+  }
+  return out;
+}
