@@ -10,9 +10,10 @@ import { biasScratch, tileScratch } from './scratch';
 import { BF16, F32, weights4 } from './widen';
 
 /**
- * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is `[K][rows][4 equal lanes]`: loads
- * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20). `rows` and
- * the weights' `dtype` are constants wherever this is called, so that one tile remains.
+ * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is
+ * `[K][rows][4 equal lanes]`: loads with constant offsets from two pointers that move are 29 % faster than splat loads
+ * through five (node 20). `rows` and the weights' `dtype` are constants wherever this is called, so that one tile
+ * remains.
  */
 // @ts-ignore: decorator
 @inline
