@@ -34,6 +34,18 @@ step(
     run(process.execPath, [join(root, '.ci/embed-jpeg.mjs')]);
   },
 );
+step(
+  'worker',
+  [
+    'src/runtime/worker.ts',
+    'src/runtime/command.ts',
+    'src/runtime/control.ts',
+    'src/runtime/call.ts',
+    '.ci/embed-worker.mjs',
+  ],
+  ['src/runtime/worker.generated.ts'],
+  () => run(process.execPath, [join(root, '.ci/embed-worker.mjs')]),
+);
 step('typescript', ['src', 'test', 'bench', 'tsconfig.json', 'weights-manifest.json'], ['build/src'], () => {
   removeStale();
   bin('typescript', 'bin/tsc', ['-p', 'tsconfig.json']);

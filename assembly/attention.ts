@@ -1,83 +1,128 @@
 /**
- * One head's attention over keys and values in pages of 128 keys: K as panels over keys `[16][headDim][8]`, behind it V
- * as panels over channels `[ceil(headDim/8)][128][8]`, so that scores and outputs are matrix products of panels.
- * A page of V is one K-block of the product, aligned to the key's own index.
+ * One head's attention over keys and values in pages (see pages.ts): a strip of scores for a group of rows that stays
+ * in the second-level cache, its softmax, and the mixing of the values, page by page.
  */
-import { gemm_f32 } from './gemm_f32';
-import { softmaxRow } from './softmax';
+import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
+import { widenBlock } from './gemm';
+import { emptyProduct, panelBlock } from './gemm_tile';
+import { gemv } from './gemv';
+import { PAGE, pageOf } from './pages';
+import { panelScratch, rowScratch, sumScratch } from './scratch';
+import { divideRow, exponentials } from './softmax';
+import { spreadQuotients, spreadRows } from './spread';
+import { BF16, F32 } from './widen';
 
-const PAGE: usize = 128;
-/** Rows whose scores are made together: enough for the tiles, few enough that their scores stay in the cache. */
-const ROW_GROUP: usize = 32;
+/** Rows whose scores are made together, whole tiles: few enough that their strip stays in the cache. */
+export const ROW_GROUP: usize = TILE_ROWS == 6 ? 30 : 32;
 
-/** Writes `count` keys and values to key indices start, start + 1, … of the pages. */
-export function f32_kv_write(
-  pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
-): void {
-  const channels = (headDim + 7) & ~7;
-  for (let j: usize = 0; j < count; j++) {
-    const key = start + j;
-    const row = indices ? <usize>load<u32>(indices + (j << 2)) : j;
-    const page = <usize>load<u32>(pages + (key / PAGE << 2));
-    const slot = key % PAGE;
-
-    let from = k + ((row * ldk) << 2);
-    let to = page + (((slot >> 3) * headDim * 8 + (slot & 7)) << 2);
-    for (let d: usize = 0; d < headDim; d++, from += 4, to += 32) store<f32>(to, load<f32>(from));
-
-    from = v + ((row * ldv) << 2);
-    to = page + ((PAGE * headDim + slot * 8) << 2);
-    for (let c: usize = 0; c < channels; c++, from += 4) {
-      store<f32>(to + ((c >> 3) * (PAGE * 32) + ((c & 7) << 2)), c < headDim ? load<f32>(from) : 0);
-    }
-  }
-}
-
-/** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees. */
+/** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees, pages of float32. */
 export function f32_attention(
   out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
   ldq: usize, ldo: usize, scale: f32,
 ): void {
-  const ldp = (keys + PAGE - 1) / PAGE * PAGE;
-  for (let r: usize = 0; r < rows; r += ROW_GROUP) {
-    const count = min(ROW_GROUP, rows - r);
+  attention(F32, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+}
+
+/** The same over pages of bfloat16, widened exactly. */
+export function f32_bf16kv_attention(
+  out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
+  ldq: usize, ldo: usize, scale: f32,
+): void {
+  attention(BF16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+}
+
+/** `dtype` is a constant wherever this is called. */
+// @ts-ignore: decorator
+@inline
+function attention(
+  dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
+  headDim: usize, ldq: usize, ldo: usize, scale: f32,
+): void {
+  if (headDim == 0) return;
+  ldq <<= 2;
+  ldo <<= 2;
+  const ldp = (keys + PAGE - 1) / PAGE * PAGE << 2;
+  // A head too wide for the scratch of the whole group takes fewer rows.
+  const group = max<usize>(1, min(ROW_GROUP, ROW_BLOCK * K_BLOCK / headDim));
+  for (let r: usize = 0; r < rows; r += group) {
+    const count = min(group, rows - r);
     // What the last row of the group sees; the others see a part of it, and have probability 0 for the rest.
     const seen = visible(r + count - 1, keys, causalStart);
-    const p = probs + ((r * ldp) << 2);
-    scores(p, q + ((r * ldq) << 2), pages, count, seen, headDim, ldq, ldp);
+    const p = probs + r * ldp;
+    scores(dtype, p, q + r * ldq, pages, count, seen, headDim, ldq, ldp);
     for (let i: usize = 0; i < count; i++) {
+      const row = p + i * ldp;
       const n = visible(r + i, keys, causalStart);
-      const row = p + ((i * ldp) << 2);
-      if (n) softmaxRow(row, n, scale);
+      store<f32>(sumScratch + (i << 2), n ? exponentials(row, n, scale) : 1);
       memory.fill(row + (n << 2), 0, (((keys + 7) & ~7) - n) << 2);
     }
-    mix(out + ((r * ldo) << 2), p, pages, count, seen, headDim, ldo, ldp);
+    mix(dtype, out + r * ldo, p, pages, count, seen, headDim, ldo, ldp);
   }
 }
 
 /** How many keys row r sees. */
 // @ts-ignore: decorator
 @inline
-function visible(r: usize, keys: usize, causalStart: i32): usize {
+export function visible(r: usize, keys: usize, causalStart: i32): usize {
   return causalStart < 0 ? keys : min(keys, <usize>causalStart + r + 1);
 }
 
-/** probs[rows][keys] = q · Kᵀ, page by page. */
+/** probs[rows][keys] = q · Kᵀ for whole panels of keys: those past the last key are of no meaning. */
+// @ts-ignore: decorator
+@inline
 function scores(
-  probs: usize, q: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldq: usize, ldp: usize,
+  dtype: i32, probs: usize, q: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldq: usize, ldp: usize,
 ): void {
-  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2, pages += 4) {
-    gemm_f32(probs, q, load<u32>(pages), 0, rows, min(PAGE, keys - key), headDim, headDim, ldq, ldp, false);
+  const panelBytes = headDim * (dtype == F32 ? 32 : 16);
+  if (rows > 1) spreadRows(rowScratch, q, ldq, rows, headDim);
+  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
+    const panels = (min(PAGE, keys - key) + 7) >> 3;
+    let panel = pageOf(pages, key);
+    if (rows == 1) {
+      gemv(dtype, probs, q, panel, 0, panels << 3, headDim, panelBytes, false);
+    } else {
+      for (let i: usize = 0; i < panels; i++, panel += panelBytes) {
+        block(dtype, probs + (i << 5), ldp, panel, rows, headDim, true, 8);
+      }
+    }
   }
 }
 
-/** out[rows][headDim] = probs · V, page by page. */
+/** Divides probs by their rows' sums, page by page, and out[rows][headDim] = probs · V. */
+// @ts-ignore: decorator
+@inline
 function mix(
-  out: usize, probs: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldo: usize, ldp: usize,
+  dtype: i32, out: usize, probs: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldo: usize, ldp: usize,
 ): void {
-  if (keys == 0) gemm_f32(out, probs, 0, 0, rows, headDim, 0, PAGE, ldp, ldo, false);
-  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2, pages += 4) {
-    const values = <usize>load<u32>(pages) + ((PAGE * headDim) << 2);
-    gemm_f32(out, probs, values, 0, rows, headDim, min(PAGE, keys - key), PAGE, ldp, ldo, key > 0);
+  const kBytes: usize = dtype == F32 ? 32 : 16;
+  if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
+  if (rows == 1) divideRow(probs, keys, load<f32>(sumScratch));
+  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
+    const count = min(PAGE, keys - key);
+    let panel = pageOf(pages, key) + PAGE / 8 * headDim * kBytes;
+    if (rows == 1) {
+      gemv(dtype, out, probs, panel, 0, headDim, count, PAGE * kBytes, key > 0);
+    } else {
+      spreadQuotients(rowScratch, probs, ldp, rows, count, sumScratch);
+      for (let c: usize = 0; c < headDim; c += 8, panel += PAGE * kBytes) {
+        block(dtype, out + (c << 2), ldo, panel, rows, count, key == 0, min<usize>(8, headDim - c));
+      }
+    }
+  }
+}
+
+/** The spread rows against K of one panel; bfloat16 is widened once where more than one tile passes by. */
+// @ts-ignore: decorator
+@inline
+function block(
+  dtype: i32, out: usize, ldo: usize, panel: usize, rows: usize, K: usize, first: bool, columns: usize,
+): void {
+  if (dtype == F32) {
+    panelBlock(F32, out, ldo, rowScratch, panel, rows, K, first, 0, columns);
+  } else if (rows > TILE_ROWS && K <= K_BLOCK) {
+    widenBlock(dtype, panel, K);
+    panelBlock(F32, out, ldo, rowScratch, panelScratch, rows, K, first, 0, columns);
+  } else {
+    panelBlock(dtype, out, ldo, rowScratch, panel, rows, K, first, 0, columns);
   }
 }

@@ -2,14 +2,12 @@
  * The loops round the tiles: a block of rows stays in the second-level cache while all panels pass by it. `dtype` is a
  * constant wherever these functions are called, so that one branch remains.
  */
-import { K_BLOCK, ROW_BLOCK } from './blocks';
-import { emptyProduct, panelBlock, spreadRows } from './gemm_tile';
+import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
+import { emptyProduct, panelBlock } from './gemm_tile';
 import { gemv } from './gemv';
 import { panelScratch, rowScratch } from './scratch';
-import { F32, weights4 } from './widen';
-
-/** Fewer rows than this are taken one by one, reading the panels as a stream. */
-const STREAM_ROWS: usize = 3;
+import { spreadRows } from './spread';
+import { BF16, F16, F32, weights4 } from './widen';
 
 // @ts-ignore: decorator
 @inline
@@ -23,16 +21,16 @@ export function gemm(
   const kBytes: usize = dtype == F32 ? 32 : 16;
   const panelBytes = panelK * kBytes;
 
-  if (M < STREAM_ROWS) {
-    for (let row: usize = 0; row < M; row++) {
-      gemv(dtype, out + row * ldc, a + row * lda, w, bias, N, K, panelBytes, accumulate);
-    }
+  // Widening float16 takes longer than reading it twice.
+  if (M == 1 || (dtype == F16 && M == 2)) {
+    gemv(dtype, out, a, w, bias, N, K, panelBytes, accumulate);
+    if (M == 2) gemv(dtype, out + ldc, a + lda, w, bias, N, K, panelBytes, accumulate);
     return;
   }
   for (let m: usize = 0; m < M; m += ROW_BLOCK) {
     const rows = min(ROW_BLOCK, M - m);
     // What fewer rows leave free in scratch takes more K-blocks, so that panels are read in longer runs.
-    const spreadBytes = ((rows + 3) & ~3) * K_BLOCK * 16;
+    const spreadBytes = rows * K_BLOCK * 16;
     const span = ROW_BLOCK * K_BLOCK * 16 / spreadBytes * K_BLOCK;
     for (let k0: usize = 0; k0 < K; k0 += span) {
       const k1 = min(K, k0 + span);
@@ -44,16 +42,19 @@ export function gemm(
         const to = out + m * ldc + (n << 2);
         for (let k = k0, s = rowScratch; k < k1; k += K_BLOCK, s += spreadBytes) {
           const count = min(K_BLOCK, K - k);
+          const first = k == 0 && !accumulate;
+          const addBias = k + count == K && bias ? bias + (n << 2) : 0;
           let block = panel + k * kBytes;
+          if (dtype == BF16 && rows <= TILE_ROWS) {
+            // Widened within its one tile.
+            panelBlock(BF16, to, ldc, s, block, rows, count, first, addBias, min<usize>(8, N - n));
+            continue;
+          }
           if (dtype != F32) {
             widenBlock(dtype, block, count);
             block = panelScratch;
           }
-          const last = k + count == K;
-          panelBlock(
-            to, ldc, s, block, rows, count, k == 0 && !accumulate, last && bias ? bias + (n << 2) : 0,
-            min<usize>(8, N - n),
-          );
+          panelBlock(F32, to, ldc, s, block, rows, count, first, addBias, min<usize>(8, N - n));
         }
       }
     }
@@ -63,7 +64,7 @@ export function gemm(
 /** K rows of a panel to float32 in scratch. */
 // @ts-ignore: decorator
 @inline
-function widenBlock(dtype: i32, w: usize, K: usize): void {
+export function widenBlock(dtype: i32, w: usize, K: usize): void {
   let to = panelScratch;
   const end = to + (K << 5);
   while (to < end) {

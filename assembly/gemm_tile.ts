@@ -4,72 +4,100 @@
  * begins at +0 is never −0, so 0 + sum and sum are the same bits.) `bias` is not 0 in the last block only and added
  * last. All tiles do the same operations on each output, so they give the same bits.
  */
-import { SUM_BLOCK } from './blocks';
+import { SUM_BLOCK, TILE_ROWS } from './blocks';
+import { multiplyAdd } from './multiply_add';
 import { biasScratch, tileScratch } from './scratch';
+import { BF16, F32, weights4 } from './widen';
 
 /**
- * 4 rows × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand, s is `[K][4 rows][4 equal lanes]`: loads
- * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20).
+ * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is `[K][rows][4 equal lanes]`: loads
+ * with constant offsets from two pointers that move are 29 % faster than splat loads through five (node 20). `rows` and
+ * the weights' `dtype` are constants wherever this is called, so that one tile remains.
  */
-export function tile4x8(out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
-  const last = w + (K << 5);
+// @ts-ignore: decorator
+@inline
+function tile(
+  rows: usize, dtype: i32, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize,
+): void {
+  const kBytes: usize = dtype == F32 ? 32 : 16;
+  const last = w + K * kBytes;
   while (w < last) {
-    const end = min(w + (SUM_BLOCK << 5), last);
-    let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
-    let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-    let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
-    let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+    const end = min(w + SUM_BLOCK * kBytes, last);
+    let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+    let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+    let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
     // One k per turn: two make V8 11 spill (from 49 to 31 GFLOP/s).
     while (w < end) {
-      const b0 = v128.load(w);
-      const b1 = v128.load(w, 16);
+      const b0 = weights4(dtype, w, 0);
+      const b1 = weights4(dtype, w, 1);
       let x = v128.load(s);
-      c00 = f32x4.add(c00, f32x4.mul(x, b0));
-      c01 = f32x4.add(c01, f32x4.mul(x, b1));
-      x = v128.load(s, 16);
-      c10 = f32x4.add(c10, f32x4.mul(x, b0));
-      c11 = f32x4.add(c11, f32x4.mul(x, b1));
-      x = v128.load(s, 32);
-      c20 = f32x4.add(c20, f32x4.mul(x, b0));
-      c21 = f32x4.add(c21, f32x4.mul(x, b1));
-      x = v128.load(s, 48);
-      c30 = f32x4.add(c30, f32x4.mul(x, b0));
-      c31 = f32x4.add(c31, f32x4.mul(x, b1));
-      w += 32;
-      s += 64;
+      c00 = multiplyAdd(c00, x, b0);
+      c01 = multiplyAdd(c01, x, b1);
+      if (rows > 1) {
+        x = v128.load(s, 16);
+        c10 = multiplyAdd(c10, x, b0);
+        c11 = multiplyAdd(c11, x, b1);
+      }
+      if (rows > 2) {
+        x = v128.load(s, 32);
+        c20 = multiplyAdd(c20, x, b0);
+        c21 = multiplyAdd(c21, x, b1);
+      }
+      if (rows > 3) {
+        x = v128.load(s, 48);
+        c30 = multiplyAdd(c30, x, b0);
+        c31 = multiplyAdd(c31, x, b1);
+      }
+      if (rows > 4) {
+        x = v128.load(s, 64);
+        c40 = multiplyAdd(c40, x, b0);
+        c41 = multiplyAdd(c41, x, b1);
+      }
+      if (rows > 5) {
+        x = v128.load(s, 80);
+        c50 = multiplyAdd(c50, x, b0);
+        c51 = multiplyAdd(c51, x, b1);
+      }
+      w += kBytes;
+      s += rows << 4;
     }
     const rest: usize = w < last ? 0 : bias;
     finish8(out, c00, c01, first, rest);
-    finish8(out + ldc, c10, c11, first, rest);
-    finish8(out + 2 * ldc, c20, c21, first, rest);
-    finish8(out + 3 * ldc, c30, c31, first, rest);
+    if (rows > 1) finish8(out + ldc, c10, c11, first, rest);
+    if (rows > 2) finish8(out + 2 * ldc, c20, c21, first, rest);
+    if (rows > 3) finish8(out + 3 * ldc, c30, c31, first, rest);
+    if (rows > 4) finish8(out + 4 * ldc, c40, c41, first, rest);
+    if (rows > 5) finish8(out + 5 * ldc, c50, c51, first, rest);
     first = false;
   }
 }
 
-/** Rows of `a` (lda in bytes) to tiles of 4, each `[K][4 rows][4 equal lanes]`; rows that are missing become zeros. */
-export function spreadRows(s: usize, a: usize, lda: usize, M: usize, K: usize): void {
-  const zero = f32x4.splat(0);
-  for (let row: usize = 0; row < M; row += 4) {
-    for (let r: usize = 0; r < 4; r++) {
-      let to = s + (r << 4);
-      let from = a + (row + r) * lda;
-      const end = to + (K << 6);
-      if (row + r < M) {
-        const whole = to + ((K & ~3) << 6);
-        for (; to < whole; to += 256, from += 16) {
-          const x = v128.load(from);
-          v128.store(to, v128.shuffle<i32>(x, x, 0, 0, 0, 0));
-          v128.store(to, v128.shuffle<i32>(x, x, 1, 1, 1, 1), 64);
-          v128.store(to, v128.shuffle<i32>(x, x, 2, 2, 2, 2), 128);
-          v128.store(to, v128.shuffle<i32>(x, x, 3, 3, 3, 3), 192);
-        }
-        for (; to < end; to += 64, from += 4) v128.store(to, v128.load_splat<f32>(from));
-      } else {
-        for (; to < end; to += 64) v128.store(to, zero);
-      }
-    }
-    s += K << 6;
+/** The largest tile, of float32 weights. */
+function wholeTile(out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
+  tile(TILE_ROWS, F32, out, ldc, s, w, K, first, bias);
+}
+
+/** A tile of 1 to TILE_ROWS rows of float32 weights. */
+function tileF32(rows: usize, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
+  if (rows == TILE_ROWS) return wholeTile(out, ldc, s, w, K, first, bias);
+  if (rows == 1) return tile(1, F32, out, ldc, s, w, K, first, bias);
+  if (rows == 2) return tile(2, F32, out, ldc, s, w, K, first, bias);
+  if (rows == 3) return tile(3, F32, out, ldc, s, w, K, first, bias);
+  if (TILE_ROWS > 4) {
+    if (rows == 4) return tile(4, F32, out, ldc, s, w, K, first, bias);
+    if (rows == 5) return tile(5, F32, out, ldc, s, w, K, first, bias);
+  }
+}
+
+/** A tile of 1 to TILE_ROWS rows of bfloat16 weights. */
+function tileBf16(rows: usize, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
+  if (rows == TILE_ROWS) return tile(TILE_ROWS, BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 1) return tile(1, BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 2) return tile(2, BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 3) return tile(3, BF16, out, ldc, s, w, K, first, bias);
+  if (TILE_ROWS > 4) {
+    if (rows == 4) return tile(4, BF16, out, ldc, s, w, K, first, bias);
+    if (rows == 5) return tile(5, BF16, out, ldc, s, w, K, first, bias);
   }
 }
 
@@ -89,21 +117,40 @@ export function finish8(out: usize, c0: v128, c1: v128, first: bool, bias: usize
   v128.store(out, c1, 16);
 }
 
-/** M spread rows against one K-block of one panel of float32 weights, of which `columns` outputs (1..8) are written. */
+/**
+ * M spread rows against one K-block of one panel, of which `columns` outputs (1..8) are written. `dtype` (float32, or
+ * bfloat16 for panels that few tiles pass by) is a constant wherever this is called.
+ */
+// @ts-ignore: decorator
+@inline
 export function panelBlock(
-  out: usize, ldc: usize, s: usize, w: usize, M: usize, K: usize, first: bool, bias: usize, columns: usize,
+  dtype: i32, out: usize, ldc: usize, s: usize, w: usize, M: usize, K: usize, first: bool, bias: usize, columns: usize,
 ): void {
-  let row: usize = 0;
-  if (columns == 8) {
-    for (; row + 4 <= M; row += 4, s += K << 6, out += 4 * ldc) tile4x8(out, ldc, s, w, K, first, bias);
-  } else if (bias) {
-    bias = copyBias(bias, columns);
+  if (columns < 8) return narrowBlock(dtype, out, ldc, s, w, M, K, first, bias, columns);
+  const tileBytes = K * TILE_ROWS << 4;
+  if (dtype == F32) {
+    for (; M >= TILE_ROWS; M -= TILE_ROWS, s += tileBytes, out += TILE_ROWS * ldc) {
+      wholeTile(out, ldc, s, w, K, first, bias);
+    }
+    if (M) tileF32(M, out, ldc, s, w, K, first, bias);
+  } else {
+    for (; M > TILE_ROWS; M -= TILE_ROWS, s += tileBytes, out += TILE_ROWS * ldc) {
+      tileBf16(TILE_ROWS, out, ldc, s, w, K, first, bias);
+    }
+    tileBf16(M, out, ldc, s, w, K, first, bias);
   }
-  // What a whole tile would write beyond goes through scratch.
-  for (; row < M; row += 4, s += K << 6, out += 4 * ldc) {
-    const rows = min<usize>(4, M - row);
+}
+
+/** What a whole tile would write beyond the last column goes through scratch. */
+function narrowBlock(
+  dtype: i32, out: usize, ldc: usize, s: usize, w: usize, M: usize, K: usize, first: bool, bias: usize, columns: usize,
+): void {
+  if (bias) bias = copyBias(bias, columns);
+  for (let row: usize = 0; row < M; row += TILE_ROWS, s += K * TILE_ROWS << 4, out += TILE_ROWS * ldc) {
+    const rows = min(TILE_ROWS, M - row);
     if (!first) copyRows(tileScratch, 32, out, ldc, rows, columns);
-    tile4x8(tileScratch, 32, s, w, K, first, bias);
+    if (dtype == F32) tileF32(rows, tileScratch, 32, s, w, K, first, bias);
+    else tileBf16(rows, tileScratch, 32, s, w, K, first, bias);
     copyRows(out, ldc, tileScratch, 32, rows, columns);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { SUM_BLOCK } from './blocks';
 import { copyBias, copyRows, finish8 } from './gemm_tile';
+import { multiplyAdd } from './multiply_add';
 import { tileScratch } from './scratch';
 import { BF16, F16, F32, f16x4 } from './widen';
 
@@ -63,12 +64,12 @@ function panels<Count>(
     if (dtype == F32) {
       while (a < end) {
         const x = v128.load_splat<f32>(a);
-        c0 = f32x4.add(c0, f32x4.mul(x, v128.load(w0)));
-        c1 = f32x4.add(c1, f32x4.mul(x, v128.load(w0, 16)));
+        c0 = multiplyAdd(c0, x, v128.load(w0));
+        c1 = multiplyAdd(c1, x, v128.load(w0, 16));
         w0 += 32;
         if (isTwo<Count>()) {
-          c2 = f32x4.add(c2, f32x4.mul(x, v128.load(w1)));
-          c3 = f32x4.add(c3, f32x4.mul(x, v128.load(w1, 16)));
+          c2 = multiplyAdd(c2, x, v128.load(w1));
+          c3 = multiplyAdd(c3, x, v128.load(w1, 16));
           w1 += 32;
         }
         a += 4;
@@ -81,8 +82,8 @@ function panels<Count>(
       while (a < end) {
         const x = v128.load_splat<f32>(a);
         const words = v128.load(w0);
-        c0 = f32x4.add(c0, f32x4.mul(x, even(dtype, words, mask, scale)));
-        c1 = f32x4.add(c1, f32x4.mul(x, odd(dtype, words, mask, scale)));
+        c0 = multiplyAdd(c0, x, even(dtype, words, mask, scale));
+        c1 = multiplyAdd(c1, x, odd(dtype, words, mask, scale));
         if (dtype == F16) {
           largest = i16x8.max_s(largest, words);
           mostNegative = i16x8.max_u(mostNegative, words);
@@ -90,8 +91,8 @@ function panels<Count>(
         w0 += 16;
         if (isTwo<Count>()) {
           const words1 = v128.load(w1);
-          c2 = f32x4.add(c2, f32x4.mul(x, even(dtype, words1, mask, scale)));
-          c3 = f32x4.add(c3, f32x4.mul(x, odd(dtype, words1, mask, scale)));
+          c2 = multiplyAdd(c2, x, even(dtype, words1, mask, scale));
+          c3 = multiplyAdd(c3, x, odd(dtype, words1, mask, scale));
           if (dtype == F16) {
             largest = i16x8.max_s(largest, words1);
             mostNegative = i16x8.max_u(mostNegative, words1);
@@ -159,6 +160,6 @@ function hasSpecial(largest: v128, mostNegative: v128): bool {
 /** One block's sums of four outputs of a panel of float16, for blocks that hold infinities or NaN. */
 function exact4(a: usize, end: usize, w: usize): v128 {
   let sum = f32x4.splat(0);
-  for (; a < end; a += 4, w += 16) sum = f32x4.add(sum, f32x4.mul(v128.load_splat<f32>(a), f16x4(w)));
+  for (; a < end; a += 4, w += 16) sum = multiplyAdd(sum, v128.load_splat<f32>(a), f16x4(w));
   return sum;
 }

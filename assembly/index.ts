@@ -15,11 +15,16 @@ export {
 } from './quantize';
 export { i8_repack, i4_repack, i8_unpack_rows, i4_unpack_rows } from './quantize_rows';
 export { f32_layer_norm, f32_rms_norm } from './norm';
+export { f32_copy_rows } from './rows';
 export { f32_add, f32_mul, f32_relu } from './elementwise';
 export { f32_gelu_tanh, f32_gelu_erf, f32_gelu_quick, f32_selu, f32_silu, f32_silu_mul } from './activation';
 export { f32_softmax } from './softmax';
-export { f32_kv_write, f32_attention } from './attention';
+export { f32_kv_write, bf16_kv_write } from './pages';
+export { i8_kv_write, i16_kv_write } from './pages_int';
+export { f32_attention, f32_bf16kv_attention } from './attention';
+export { f32_i8kv_attention, f32_i16kv_attention } from './attention_int';
 export { f32_rope_inv_freq, f32_rope_table, f32_rope } from './rope';
 export { f32_patchify, f32_pixel_shuffle, f32_all_zero } from './vision';
 export { f32_argmax, f64_cross_entropy } from './head';
 export { f64_log_sum_exp, f32_log_softmax, f64_softmax, f32_sample, f64_exp, f64_pow } from './sampling';
+export { u128_siphash } from './digest';

@@ -1,17 +1,19 @@
 /**
  * out[M][N] = a[M][K] · Wᵀ (+ bias) with W quantised and the rows of `a` quantised by q_rows_…: the loops round the
- * tiles. A block of rows stays in the second-level cache while all panels pass by it.
+ * tiles. Each block of a panel meets a block of rows, which stays in the second-level cache, before the next one is
+ * read: so few rows, too, wait for memory and compute at the same time.
  */
-import { Q_SPAN, ROW_BLOCK } from './blocks';
-import { copyBias, copyRows, emptyProduct } from './gemm_tile';
+import { QUANT_ROW_BLOCK } from './blocks';
+import { emptyProduct } from './gemm_tile';
 import { blocksOf, I4, I8, recordBytes, ROW_RECORD } from './quant';
 import { quantGemv } from './quant_gemv';
-import { preparePanel, SPREAD_RECORD, SPREAD_BYTES, spreadRows } from './quant_spread';
-import { tile } from './quant_tile';
-import { quantHeadScratch, quantPanelScratch, rowScratch, tileScratch } from './scratch';
+import { relaxedTiles } from './quant_relaxed';
+import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadRows } from './quant_spread';
+import { plainTiles } from './quant_tile';
+import { quantTotals, rowScratch } from './scratch';
 
-/** Fewer rows than this are taken one by one, reading the panels as a stream. */
-const STREAM_ROWS: usize = 2;
+/** So few rows read two panels half the matrix apart, two long streams (see gemv.ts). */
+const PAIR_ROWS: usize = 8;
 
 export function f32_i8w_gemm(
   out: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize, K: usize, ldc: usize,
@@ -25,7 +27,7 @@ export function f32_i4w_gemm(
   gemm(I4, out, qa, w, bias, M, N, K, ldc);
 }
 
-/** How the relaxed build multiplies bytes: 0 two instructions (16-bit sums), 1 one (VPDPBUSD). The integers are the same. */
+/** Which form of the 7-bit dot product the relaxed build uses, see quant_relaxed.ts. No result depends on it. */
 let singleDot: bool = false;
 
 export function set_dot_form(form: i32): void {
@@ -38,58 +40,84 @@ function gemm(
   dtype: i32, out: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize, K: usize, ldc: usize,
 ): void {
   if (K == 0) return emptyProduct(out, bias, M, N, ldc, false);
-  ldc <<= 2;
   const blocks = blocksOf(K);
-  const rowBytes = blocks * ROW_RECORD;
-  const panelBytes = blocks * recordBytes(dtype);
-  if (M < STREAM_ROWS) {
-    for (let row: usize = 0; row < M; row++) {
-      if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out + row * ldc, qa + row * rowBytes, w, bias, N, blocks);
-      else quantGemv(dtype, false, out + row * ldc, qa + row * rowBytes, w, bias, N, blocks);
-    }
+  if (M == 1) {
+    if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, qa, w, bias, N, blocks);
+    else quantGemv(dtype, false, out, qa, w, bias, N, blocks);
     return;
   }
-  for (let m: usize = 0; m < M; m += ROW_BLOCK) {
-    const rows = min(ROW_BLOCK, M - m);
-    const tiles = (rows + 3) >> 2;
-    const span = min(Q_SPAN, SPREAD_BYTES / (tiles * SPREAD_RECORD));
+  ldc <<= 2;
+  const rowBytes = blocks * ROW_RECORD;
+  const record = recordBytes(dtype);
+  const panels = (N + 7) >> 3;
+  for (let m: usize = 0; m < M; m += QUANT_ROW_BLOCK) {
+    const rows = min(QUANT_ROW_BLOCK, M - m);
+    const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
+    const apart = pairs * blocks * record;
+    const totals1 = quantTotals + (rows << 5) + 96;
+    const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_RECORD;
+    const span = SPREAD_BYTES / tileBytes;
     for (let b: usize = 0; b < blocks; b += span) {
       const count = min(span, blocks - b);
-      spreadRows(dtype, rowScratch, qa + m * rowBytes + b * ROW_RECORD, rowBytes, rows, count);
-      for (let n: usize = 0; n < N; n += 8) {
-        const panel = preparePanel(dtype, w + (n >> 3) * panelBytes + b * recordBytes(dtype), count);
-        const biasHere = bias && b + count == blocks ? bias + (n << 2) : 0;
-        const to = out + m * ldc + (n << 2);
-        if (ASC_FEATURE_RELAXED_SIMD && singleDot) {
-          panelTiles(dtype, true, to, ldc, panel, rows, count, b == 0, biasHere, min<usize>(8, N - n));
-        } else {
-          panelTiles(dtype, false, to, ldc, panel, rows, count, b == 0, biasHere, min<usize>(8, N - n));
+      spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, rowBytes, rows, count);
+      for (let p: usize = 0; p < panels - pairs; p++) {
+        const n0 = (p < pairs ? p : p + pairs) << 3, n1 = n0 + (pairs << 3);
+        const isPair = p < pairs;
+        let block = w + ((n0 >> 3) * blocks + b) * record;
+        startTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, b == 0);
+        if (isPair) startTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, b == 0);
+        for (let s = rowScratch, end = s + count * tileBytes; s < end; s += tileBytes, block += record) {
+          tiles(dtype, quantTotals, s, s + tileBytes, block);
+          if (isPair) tiles(dtype, totals1, s, s + tileBytes, block + apart);
         }
+        const biasHere = b + count == blocks ? bias : 0;
+        storeTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, biasHere ? biasHere + (n0 << 2) : 0);
+        if (isPair) storeTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, biasHere ? biasHere + (n1 << 2) : 0);
       }
+    }
+    out += rows * ldc;
+    qa += rows * rowBytes;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) plainTiles(dtype, total, s, end, block);
+  else if (singleDot) relaxedTiles(dtype, true, total, s, end, block);
+  else relaxedTiles(dtype, false, total, s, end, block);
+}
+
+/** Totals are kept `[rows][8]`: rows of out may lie apart by what maps to the same lines of the cache. */
+function startTotals(total: usize, out: usize, ldc: usize, rows: usize, columns: usize, first: bool): void {
+  const zero = f32x4.splat(0);
+  for (const end = total + (rows << 5); total < end; total += 32, out += ldc) {
+    if (first) {
+      v128.store(total, zero);
+      v128.store(total, zero, 16);
+    } else if (columns >= 8) {
+      v128.store(total, v128.load(out));
+      v128.store(total, v128.load(out, 16), 16);
+    } else {
+      for (let c: usize = 0; c < columns << 2; c += 4) store<f32>(total + c, load<f32>(out + c));
     }
   }
 }
 
-/** The spread rows against `blocks` blocks of one panel, of which `columns` outputs (1..8) are written. */
-// @ts-ignore: decorator
-@inline
-function panelTiles(
-  dtype: i32, single: bool, out: usize, ldc: usize, panel: usize, rows: usize, blocks: usize, first: bool,
-  bias: usize, columns: usize,
-): void {
-  let s = rowScratch;
-  let row: usize = 0;
-  if (bias && columns < 8) bias = copyBias(bias, columns);
-  const whole = columns == 8 ? rows & ~3 : 0;
-  for (; row < rows; row += 4, s += blocks * SPREAD_RECORD, out += 4 * ldc) {
-    if (row < whole) {
-      tile(dtype, single, out, ldc, s, panel, quantHeadScratch, blocks, first, bias);
+function storeTotals(total: usize, out: usize, ldc: usize, rows: usize, columns: usize, bias: usize): void {
+  for (const end = total + (rows << 5); total < end; total += 32, out += ldc) {
+    if (columns >= 8) {
+      let low = v128.load(total), high = v128.load(total, 16);
+      if (bias) {
+        low = f32x4.add(low, v128.load(bias));
+        high = f32x4.add(high, v128.load(bias, 16));
+      }
+      v128.store(out, low);
+      v128.store(out, high, 16);
     } else {
-      // What a whole tile would write beyond goes through scratch.
-      const some = min<usize>(4, rows - row);
-      if (!first) copyRows(tileScratch, 32, out, ldc, some, columns);
-      tile(dtype, single, tileScratch, 32, s, panel, quantHeadScratch, blocks, first, bias);
-      copyRows(out, ldc, tileScratch, 32, some, columns);
+      for (let c: usize = 0; c < columns << 2; c += 4) {
+        store<f32>(out + c, load<f32>(total + c) + (bias ? load<f32>(bias + c) : 0));
+      }
     }
   }
 }

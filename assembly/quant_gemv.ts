@@ -1,14 +1,13 @@
 /** One quantised row against all quantised panels: bound by reading memory, so everything here serves the stream. */
 import { copyBias, copyRows } from './gemm_tile';
-import { addPairs, finish4, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
-import { end, ONES, start, step } from './quant_relaxed';
+import { addPairs, addScaled, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
+import { BYTE_ONES, end, ONES, start, step } from './quant_relaxed';
 import { tileScratch } from './scratch';
 
 /** Masks in memory, because V8 builds a splat anew at every use. */
 const LOW_NIBBLE: usize = memory.data<u16>([0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f], 16);
 const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0], 16);
 const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
-const BYTE_ONES: usize = memory.data<u32>([0x01010101, 0x01010101, 0x01010101, 0x01010101], 16);
 
 /** Two panels at a time, half the matrix apart: two long streams (see gemv.ts). */
 // @ts-ignore: decorator
@@ -54,26 +53,26 @@ function panels<Count>(
   dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, bias0: usize, bias1: usize,
   blocks: usize,
 ): void {
-  let first = true;
+  clear(out0);
+  if (isTwo<Count>()) clear(out1);
   for (; blocks; blocks--) {
     const scale = v128.load32_splat(qa);
-    const rest0: usize = blocks == 1 ? bias0 : 0;
-    const rest1: usize = blocks == 1 ? bias1 : 0;
-    if (ASC_FEATURE_RELAXED_SIMD) relaxedBlock<Count>(dtype, single, out0, out1, qa, w0, w1, scale, first, rest0, rest1);
-    else if (dtype == I8) bytesBlock<Count>(out0, out1, qa, w0, w1, scale, first, rest0, rest1);
-    else nibblesBlock<Count>(out0, out1, qa, w0, w1, scale, first, rest0, rest1);
+    if (ASC_FEATURE_RELAXED_SIMD) relaxedBlock<Count>(dtype, single, out0, out1, qa, w0, w1, scale);
+    else if (dtype == I8) bytesBlock<Count>(out0, out1, qa, w0, w1, scale);
+    else nibblesBlock<Count>(out0, out1, qa, w0, w1, scale);
     qa += ROW_RECORD;
     w0 += recordBytes(dtype);
     w1 += recordBytes(dtype);
-    first = false;
   }
+  if (bias0) addBias(out0, bias0);
+  if (isTwo<Count>() && bias1) addBias(out1, bias1);
 }
 
 /** int16 rows, int8 weights. */
 // @ts-ignore: decorator
 @inline
 function bytesBlock<Count>(
-  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128, first: bool, bias0: usize, bias1: usize,
+  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
 ): void {
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), c2 = i32x4.splat(0), c3 = i32x4.splat(0);
   let d0 = i32x4.splat(0), d1 = i32x4.splat(0), d2 = i32x4.splat(0), d3 = i32x4.splat(0);
@@ -93,8 +92,8 @@ function bytesBlock<Count>(
       p1 += 32;
     }
   }
-  finish8(out0, addPairs(c0, c1), addPairs(c2, c3), w0, scale, first, bias0);
-  if (isTwo<Count>()) finish8(out1, addPairs(d0, d1), addPairs(d2, d3), w1, scale, first, bias1);
+  finish8(out0, addPairs(c0, c1), addPairs(c2, c3), w0, scale);
+  if (isTwo<Count>()) finish8(out1, addPairs(d0, d1), addPairs(d2, d3), w1, scale);
 }
 
 /**
@@ -104,7 +103,7 @@ function bytesBlock<Count>(
 // @ts-ignore: decorator
 @inline
 function nibblesBlock<Count>(
-  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128, first: bool, bias0: usize, bias1: usize,
+  out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
 ): void {
   const low = v128.load(LOW_NIBBLE), high = v128.load(HIGH_NIBBLE);
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), d0 = i32x4.splat(0), d1 = i32x4.splat(0);
@@ -131,11 +130,11 @@ function nibblesBlock<Count>(
   const correction = v128.load32_splat(qa, 4);
   c0 = i32x4.add(c0, correction);
   c1 = i32x4.add(i32x4.shr_s(c1, 4), correction);
-  finish8(out0, c0, c1, w0, scale, first, bias0);
+  finish8(out0, c0, c1, w0, scale);
   if (isTwo<Count>()) {
     d0 = i32x4.add(d0, correction);
     d1 = i32x4.add(i32x4.shr_s(d1, 4), correction);
-    finish8(out1, d0, d1, w1, scale, first, bias1);
+    finish8(out1, d0, d1, w1, scale);
   }
 }
 
@@ -143,8 +142,7 @@ function nibblesBlock<Count>(
 // @ts-ignore: decorator
 @inline
 function relaxedBlock<Count>(
-  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128, first: bool,
-  bias0: usize, bias1: usize,
+  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
 ): void {
   const ones = v128.load(ONES), byteOnes = v128.load(BYTE_ONES), mask = v128.load(NIBBLES);
   const correction = v128.load32_splat(qa, 4);
@@ -193,21 +191,34 @@ function relaxedBlock<Count>(
     d1 = i32x4.add(d1, i32x4.dot_i16x8_s(t1, correction));
   }
   finish8(
-    out0, end(dtype, single, c0, correction, ones), end(dtype, single, c1, correction, ones), w0, scale, first, bias0,
+    out0, end(dtype, single, c0, correction, ones), end(dtype, single, c1, correction, ones), w0, scale,
   );
   if (isTwo<Count>()) {
     finish8(
-      out1, end(dtype, single, d0, correction, ones), end(dtype, single, d1, correction, ones), w1, scale, first,
-      bias1,
+      out1, end(dtype, single, d0, correction, ones), end(dtype, single, d1, correction, ones), w1, scale,
     );
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function finish8(out: usize, c0: v128, c1: v128, w: usize, scale: v128, first: bool, bias: usize): void {
-  finish4(out, c0, scales4(w, 0), scale, first, bias);
-  finish4(out + 16, c1, scales4(w, 1), scale, first, bias ? bias + 16 : 0);
+function finish8(total: usize, c0: v128, c1: v128, w: usize, scale: v128): void {
+  addScaled(total, c0, scales4(w, 0), scale);
+  addScaled(total + 16, c1, scales4(w, 1), scale);
+}
+
+// @ts-ignore: decorator
+@inline
+function clear(total: usize): void {
+  v128.store(total, f32x4.splat(0));
+  v128.store(total, f32x4.splat(0), 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function addBias(total: usize, bias: usize): void {
+  v128.store(total, f32x4.add(v128.load(total), v128.load(bias)));
+  v128.store(total, f32x4.add(v128.load(total, 16), v128.load(bias, 16)), 16);
 }
 
 // @ts-ignore: decorator

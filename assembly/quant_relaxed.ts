@@ -9,11 +9,13 @@
  * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only
  * where the engine has VPDPBUSD for it.
  */
-import { finish4, I4, I8, I8_RECORD, SCALES } from './quant';
-import { HEAD_RECORD, SPREAD_HEAD } from './quant_spread';
+import { addScaled, I4, I8, scales4, SCALES } from './quant';
+import { SPREAD_HEAD, unpackNibbles } from './quant_spread';
+import { quantBlock } from './scratch';
 
 /** In memory, because V8 builds a splat anew at every use. */
 export const ONES: usize = memory.data<u16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
+export const BYTE_ONES: usize = memory.data<u32>([0x01010101, 0x01010101, 0x01010101, 0x01010101], 16);
 
 /** What a block's sum begins with: `sums` of the weights, `correction` of the row. */
 // @ts-ignore: decorator
@@ -43,53 +45,45 @@ export function end(dtype: i32, single: bool, sum: v128, correction: v128, ones:
   return i32x4.add(i32x4.dot_i16x8_s(sum, ones), correction);
 }
 
-/** 4 rows × 8 outputs, see quant_tile.ts. */
+/** Adds the products of the spread rows s … stop with the record `block` to `total`, `[rows][8]`. */
 // @ts-ignore: decorator
 @inline
-export function tile4x8(
-  dtype: i32, single: bool, out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool,
-  bias: usize,
-): void {
-  if (dtype == I8) {
-    if (single) tileI8Single(out, ldc, s, w, h, blocks, first, bias);
-    else tileI8(out, ldc, s, w, h, blocks, first, bias);
+export function relaxedTiles(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize): void {
+  if (dtype == I4) {
+    unpackNibbles(quantBlock, block + SCALES);
+    if (single) tilesI4Single(total, s, stop, block);
+    else tilesI4(total, s, stop, block);
   } else {
-    if (single) tileI4Single(out, ldc, s, w, h, blocks, first, bias);
-    else tileI4(out, ldc, s, w, h, blocks, first, bias);
+    if (single) tilesI8Single(total, s, stop, block);
+    else tilesI8(total, s, stop, block);
   }
 }
 
-function tileI8(out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool, bias: usize): void {
-  loop(I8, false, out, ldc, s, w, h, blocks, first, bias);
+function tilesI8(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, false, total, s, stop, block, block + SCALES);
 }
 
-function tileI8Single(
-  out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool, bias: usize,
-): void {
-  loop(I8, true, out, ldc, s, w, h, blocks, first, bias);
+function tilesI8Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, true, total, s, stop, block, block + SCALES);
 }
 
-function tileI4(out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool, bias: usize): void {
-  loop(I4, false, out, ldc, s, w, h, blocks, first, bias);
+function tilesI4(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, false, total, s, stop, block, quantBlock);
 }
 
-function tileI4Single(
-  out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool, bias: usize,
-): void {
-  loop(I4, true, out, ldc, s, w, h, blocks, first, bias);
+function tilesI4Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, true, total, s, stop, block, quantBlock);
 }
 
 // @ts-ignore: decorator
 @inline
-function loop(
-  dtype: i32, single: bool, out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool,
-  bias: usize,
-): void {
+function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize, w: usize): void {
   const ones = v128.load(ONES);
-  w += SCALES;
-  for (; blocks; blocks--) {
+  const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
+  const sums0 = dtype == I8 ? sumWeights(w) : ones, sums1 = dtype == I8 ? sumWeights(w + 16) : ones;
+  const last = w + 256;
+  for (; s < stop; total += 128) {
     const head = s;
-    const sums0 = v128.load(h, 32), sums1 = v128.load(h, 48);
     let x = v128.load(s, 64);
     let c00 = start(dtype, single, sums0, x), c01 = start(dtype, single, sums1, x);
     x = v128.load(s, 80);
@@ -99,10 +93,9 @@ function loop(
     x = v128.load(s, 112);
     let c30 = start(dtype, single, sums0, x), c31 = start(dtype, single, sums1, x);
     s += SPREAD_HEAD;
-    const stop = w + 256;
-    while (w < stop) {
-      const b0 = v128.load(w);
-      const b1 = v128.load(w, 16);
+    for (let p = w; p < last; p += 32, s += 64) {
+      const b0 = v128.load(p);
+      const b1 = v128.load(p, 16);
       x = v128.load(s);
       c00 = step(dtype, single, c00, b0, x, ones);
       c01 = step(dtype, single, c01, b1, x, ones);
@@ -115,33 +108,34 @@ function loop(
       x = v128.load(s, 48);
       c30 = step(dtype, single, c30, b0, x, ones);
       c31 = step(dtype, single, c31, b1, x, ones);
-      w += 32;
-      s += 64;
     }
-    w += I8_RECORD - 256;
-    const scale0 = v128.load(h), scale1 = v128.load(h, 16);
-    h += HEAD_RECORD;
-    const rest: usize = blocks == 1 ? bias : 0;
-    const rest1: usize = rest ? rest + 16 : 0;
     x = v128.load(head, 64);
     let scale = v128.load(head);
-    finish4(out, end(dtype, single, c00, x, ones), scale0, scale, first, rest);
-    finish4(out + 16, end(dtype, single, c01, x, ones), scale1, scale, first, rest1);
+    addScaled(total, end(dtype, single, c00, x, ones), scale0, scale);
+    addScaled(total + 16, end(dtype, single, c01, x, ones), scale1, scale);
     x = v128.load(head, 80);
     scale = v128.load(head, 16);
-    let to = out + ldc;
-    finish4(to, end(dtype, single, c10, x, ones), scale0, scale, first, rest);
-    finish4(to + 16, end(dtype, single, c11, x, ones), scale1, scale, first, rest1);
+    addScaled(total + 32, end(dtype, single, c10, x, ones), scale0, scale);
+    addScaled(total + 48, end(dtype, single, c11, x, ones), scale1, scale);
     x = v128.load(head, 96);
     scale = v128.load(head, 32);
-    to += ldc;
-    finish4(to, end(dtype, single, c20, x, ones), scale0, scale, first, rest);
-    finish4(to + 16, end(dtype, single, c21, x, ones), scale1, scale, first, rest1);
+    addScaled(total + 64, end(dtype, single, c20, x, ones), scale0, scale);
+    addScaled(total + 80, end(dtype, single, c21, x, ones), scale1, scale);
     x = v128.load(head, 112);
     scale = v128.load(head, 48);
-    to += ldc;
-    finish4(to, end(dtype, single, c30, x, ones), scale0, scale, first, rest);
-    finish4(to + 16, end(dtype, single, c31, x, ones), scale1, scale, first, rest1);
-    first = false;
+    addScaled(total + 96, end(dtype, single, c30, x, ones), scale0, scale);
+    addScaled(total + 112, end(dtype, single, c31, x, ones), scale1, scale);
   }
+}
+
+/** Of four outputs the sums of the weights k, k + 1 of all groups, and of k + 2, k + 3: 16 · 127 at most each. */
+// @ts-ignore: decorator
+@inline
+export function sumWeights(w: usize): v128 {
+  const ones = v128.load(BYTE_ONES);
+  let sum = i16x8.splat(0);
+  for (const stop = w + 256; w < stop; w += 32) {
+    sum = i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(w), ones));
+  }
+  return sum;
 }

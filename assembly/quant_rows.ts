@@ -47,9 +47,9 @@ function filledUp(x: usize, count: usize): usize {
 @inline
 function symmetric(dtype: i32, out: usize, x: usize): void {
   const levels: f32 = dtype == I8 ? 32767 : 127;
-  let top4 = f32x4.splat(0);
-  for (let i: usize = 0; i < Q_BLOCK << 2; i += 16) top4 = f32x4.max(top4, f32x4.abs(v128.load(x + i)));
-  const top = largestLane(top4);
+  let top4 = i32x4.splat(0);
+  for (let i: usize = 0; i < Q_BLOCK << 2; i += 16) top4 = i32x4.max_s(top4, f32x4.abs(v128.load(x + i)));
+  const top = largestBits(top4);
   const isZero = top < SMALLEST;
   // top − top is 0, or NaN for an infinity.
   store<f32>(out, isZero ? 0 : top / levels + (top - top));
@@ -84,20 +84,22 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
 @inline
 function asymmetric(out: usize, x: usize): void {
   let max4 = v128.load(x), min4 = max4;
+  let top4 = f32x4.abs(max4);
   for (let i: usize = 16; i < Q_BLOCK << 2; i += 16) {
     const values = v128.load(x + i);
-    max4 = f32x4.max(max4, values);
-    min4 = f32x4.min(min4, values);
+    max4 = f32x4.pmax(max4, values);
+    min4 = f32x4.pmin(min4, values);
+    top4 = i32x4.max_s(top4, f32x4.abs(values));
   }
   const high = largestLane(max4), low = -largestLane(f32x4.neg(min4));
-  const top = max(high, -low);
+  const top = largestBits(top4);
   const isZero = top < SMALLEST;
   const scale: f32 = isZero ? 0 : max((high - low) / 127, top * ZERO_LIMIT);
-  store<f32>(out, scale + (scale - scale));
+  store<f32>(out, scale + (top - top));
   const inverse: f32 = isZero ? 0 : 1 / scale;
 
   const inverse4 = f32x4.splat(inverse);
-  const zero4 = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(f32x4.splat(low), inverse4)));
+  const zero4 = nearest(f32x4.mul(f32x4.splat(low), inverse4));
   const zero = i32x4.extract_lane(zero4, 0) & 0xffff;
   store<u32>(out, zero << 16 | zero, 4);
   const to = out + ROW_HEAD;
@@ -111,18 +113,36 @@ function asymmetric(out: usize, x: usize): void {
   }
 }
 
-/** Four values to the nearest integers, ties to even; NaN to 0. */
 // @ts-ignore: decorator
 @inline
 function rounded(x: usize, inverse: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x), inverse)));
+  return nearest(f32x4.mul(v128.load(x), inverse));
+}
+
+/**
+ * To the nearest integers, ties to even, |x| < 2²²: beside 1.5 · 2²³ the unit is 1. (Of NaN some integer: its block's
+ * scale is NaN.)
+ */
+// @ts-ignore: decorator
+@inline
+function nearest(x: v128): v128 {
+  const shift: f32 = 12582912;
+  return i32x4.sub(f32x4.add(x, f32x4.splat(shift)), i32x4.splat(reinterpret<i32>(shift)));
+}
+
+/** The largest of four magnitudes, compared as integers: so NaN is the largest of all. */
+// @ts-ignore: decorator
+@inline
+function largestBits(x: v128): f32 {
+  x = i32x4.max_s(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1));
+  return f32x4.extract_lane(i32x4.max_s(x, v128.shuffle<i32>(x, x, 1, 0, 3, 2)), 0);
 }
 
 // @ts-ignore: decorator
 @inline
 function largestLane(x: v128): f32 {
-  x = f32x4.max(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.max(x, v128.shuffle<i32>(x, x, 1, 0, 3, 2)), 0);
+  x = f32x4.pmax(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1));
+  return f32x4.extract_lane(f32x4.pmax(x, v128.shuffle<i32>(x, x, 1, 0, 3, 2)), 0);
 }
 
 // @ts-ignore: decorator

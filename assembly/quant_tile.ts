@@ -1,67 +1,80 @@
-/** The 4 × 8 tile of products with quantised weights. */
-import { addPairs, finish4, I4, I8, I8_RECORD, SCALES } from './quant';
-import { HEAD_RECORD, SPREAD_HEAD, SPREAD_RECORD } from './quant_spread';
-import { tile4x8 as relaxedTile } from './quant_relaxed';
+/** The tiles of the plain build: int16 rows · int8 weights. */
+import { addPairs, addScaled, I4, scales4, SCALES } from './quant';
+import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, unpackNibbles } from './quant_spread';
+import { quantBlock, quantWideBlock } from './scratch';
 
-/**
- * Adds `blocks` blocks to 4 rows × 8 outputs (ldc in bytes): s are spread rows, w weights as bytes, h their heads.
- * `first`: there is no total yet. `bias` is added after the last block where it is not 0.
- */
+/** Fewer rows than this do not pay for widening the weights beforehand. */
+const WIDE_ROWS: usize = 8;
+
+/** Adds the products of the spread rows s … end with the record `block` to `total`, `[rows][8]`. */
 // @ts-ignore: decorator
 @inline
-export function tile(
-  dtype: i32, single: bool, out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool,
-  bias: usize,
-): void {
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    relaxedTile(dtype, single, out, ldc, s, w, h, blocks, first, bias);
+export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
+  let w = block + SCALES;
+  if (dtype == I4) {
+    unpackNibbles(quantBlock, w);
+    w = quantBlock;
+  }
+  if (end - s < WIDE_ROWS / SPREAD_ROWS * SPREAD_RECORD) {
+    tiles(total, s, end, w, scales4(block, 0), scales4(block, 1));
   } else {
-    tile4x4(out, ldc, s, w + SCALES, h, blocks, first, bias);
-    tile4x4(out + 16, ldc, s, w + SCALES + 16, h + 16, blocks, first, bias ? bias + 16 : 0);
+    widenBytes(quantWideBlock, w);
+    wideTiles(total, s, end, quantWideBlock, scales4(block, 0), scales4(block, 1));
   }
 }
 
+// @ts-ignore: decorator
+@inline
+function widenBytes(to: usize, from: usize): void {
+  for (const end = from + 256; from < end; from += 16, to += 32) {
+    v128.store(to, v128.load8x8_s(from));
+    v128.store(to, v128.load8x8_s(from, 8), 16);
+  }
+}
+
+function tiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
+  tiles2x8(false, total, s, end, w, scale0, scale1);
+}
+
+function wideTiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
+  tiles2x8(true, total, s, end, w, scale0, scale1);
+}
+
 /**
- * 4 rows × 4 outputs with int16 rows: half a panel, so that the 8 sums stay in registers. A sum has 16 terms of at most
- * 127 · 32767 in each of its two halves, 2²⁷ together: an int32 holds it.
+ * 2 rows × 8 outputs at a time: the 8 sums stay in registers. A sum has 16 terms of at most 127 · 32767 in each of its
+ * two halves, 2²⁷ together: an int32 holds it. `wide`: the weights are int16 already (15 % faster with many rows).
  */
-function tile4x4(
-  out: usize, ldc: usize, s: usize, w: usize, h: usize, blocks: usize, first: bool, bias: usize,
+// @ts-ignore: decorator
+@inline
+function tiles2x8(
+  wide: bool, total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128,
 ): void {
-  for (; blocks; blocks--) {
-    let c00 = i32x4.splat(0), c01 = i32x4.splat(0);
-    let c10 = i32x4.splat(0), c11 = i32x4.splat(0);
-    let c20 = i32x4.splat(0), c21 = i32x4.splat(0);
-    let c30 = i32x4.splat(0), c31 = i32x4.splat(0);
+  const stop = w + (wide ? 512 : 256);
+  for (; s < end; total += 64) {
+    let a0 = i32x4.splat(0), a1 = i32x4.splat(0), a2 = i32x4.splat(0), a3 = i32x4.splat(0);
+    let b0 = i32x4.splat(0), b1 = i32x4.splat(0), b2 = i32x4.splat(0), b3 = i32x4.splat(0);
     const head = s;
     s += SPREAD_HEAD;
-    const end = w + 256;
-    while (w < end) {
-      const b0 = v128.load8x8_s(w);
-      const b1 = v128.load8x8_s(w, 8);
-      let x = v128.load(s);
-      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, b0));
-      c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, b1));
-      x = v128.load(s, 16);
-      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, b0));
-      c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, b1));
-      x = v128.load(s, 32);
-      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, b0));
-      c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, b1));
-      x = v128.load(s, 48);
-      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, b0));
-      c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, b1));
-      w += 32;
-      s += 64;
+    for (let p = w; p < stop; p += wide ? 64 : 32, s += 32) {
+      const x = v128.load(s), y = v128.load(s, 16);
+      let weights = wide ? v128.load(p) : v128.load8x8_s(p);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, weights));
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(y, weights));
+      weights = wide ? v128.load(p, 16) : v128.load8x8_s(p, 8);
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, weights));
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(y, weights));
+      weights = wide ? v128.load(p, 32) : v128.load8x8_s(p, 16);
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x, weights));
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(y, weights));
+      weights = wide ? v128.load(p, 48) : v128.load8x8_s(p, 24);
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, weights));
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, weights));
     }
-    w += I8_RECORD - 256;
-    const scale4 = v128.load(h);
-    h += HEAD_RECORD;
-    const rest: usize = blocks == 1 ? bias : 0;
-    finish4(out, addPairs(c00, c01), scale4, v128.load(head), first, rest);
-    finish4(out + ldc, addPairs(c10, c11), scale4, v128.load(head, 16), first, rest);
-    finish4(out + 2 * ldc, addPairs(c20, c21), scale4, v128.load(head, 32), first, rest);
-    finish4(out + 3 * ldc, addPairs(c30, c31), scale4, v128.load(head, 48), first, rest);
-    first = false;
+    let scale = v128.load(head);
+    addScaled(total, addPairs(a0, a1), scale0, scale);
+    addScaled(total + 16, addPairs(a2, a3), scale1, scale);
+    scale = v128.load(head, 16);
+    addScaled(total + 32, addPairs(b0, b1), scale0, scale);
+    addScaled(total + 48, addPairs(b2, b3), scale1, scale);
   }
 }

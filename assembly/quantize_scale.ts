@@ -7,11 +7,14 @@
 import { QUANT_BLOCK, column, largest, peakBits } from './quantize_source';
 
 /** Scales tried in 8 bits: the least bfloat16 one without clipping and the next larger ones. */
-const I8_SCALES: i32 = 6;
-/** Scales tried in 4 bits: the value of largest magnitude lands on −7, −7.28125, … −8.96875. */
-const I4_SCALES: i32 = 8;
+const I8_SCALES: i32 = 4;
+/** Scales tried in 4 bits: the value of largest magnitude lands on −7, −7.40625, … −9.03125. */
+const I4_SCALES: i32 = 6;
 const I4_FIRST: f32 = 7;
-const I4_STEP: f32 = 0.28125;
+const I4_STEP: f32 = 0.40625;
+
+/** −8 and 7 in all lanes: in memory, because V8 builds a splat anew at every use. */
+const LIMITS: usize = memory.data<f32>([-8, -8, -8, -8, 7, 7, 7, 7], 16);
 
 /** Exponent field of 2^−100. */
 const LEAST_EXPONENT: i32 = 27;
@@ -137,7 +140,7 @@ function toBf16(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function clamp4(x: v128): v128 {
-  return f32x4.pmin(f32x4.pmax(x, f32x4.splat(-8)), f32x4.splat(7));
+  return f32x4.pmin(f32x4.pmax(x, v128.load(LIMITS)), v128.load(LIMITS, 16));
 }
 
 // @ts-ignore: decorator

@@ -3,14 +3,16 @@
  * until `set_scratch` moves them: instances that share a memory (one for each thread) each need their own. (They are no
  * `memory.data`, because the binary would carry their zeros.)
  */
-import { K_BLOCK, Q_SPAN, ROW_BLOCK } from './blocks';
+import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 
 const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
-const TILE_BYTES: usize = 4 * 8 * 4;
+const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
-const Q_HEAD_BYTES: usize = Q_SPAN * 64;
-const Q_PANEL_BYTES: usize = Q_SPAN * 272;
+const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
+const QUANT_BLOCK_BYTES: usize = 256;
+const SUM_BYTES: usize = ROW_BLOCK * 4 * 2;
+const QUANT_WIDE_BYTES: usize = 512;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -18,14 +20,18 @@ const firstScratch: usize = (__heap_base + 63) & ~63;
 export let rowScratch: usize = firstScratch;
 /** One K-block of one panel widened to float32. */
 export let panelScratch: usize = rowScratch + ROW_BYTES;
-/** One 4 × 8 output tile, for edges where fewer are written. */
+/** One output tile, for edges where fewer are written. */
 export let tileScratch: usize = panelScratch + PANEL_BYTES;
 /** The 8 biases that belong to it. */
 export let biasScratch: usize = tileScratch + TILE_BYTES;
-/** What a quantised panel's blocks have in common for all rows: Q_SPAN times 8 scales, 8 sums of weights. */
-export let quantHeadScratch: usize = biasScratch + BIAS_BYTES;
-/** Q_SPAN blocks of a panel of int4 as bytes. */
-export let quantPanelScratch: usize = quantHeadScratch + Q_HEAD_BYTES;
+/** The sums of one block of rows with one quantised panel, `[rows][8]`. */
+export let quantTotals: usize = biasScratch + BIAS_BYTES;
+/** One block of a panel of int4 as bytes. */
+export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
+/** One block of a quantised panel as int16. */
+export let quantWideBlock: usize = quantBlock + QUANT_BLOCK_BYTES;
+/** Two numbers for each row of a block, first one of all, then the other. */
+export let sumScratch: usize = quantWideBlock + QUANT_WIDE_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -34,7 +40,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES + Q_HEAD_BYTES + Q_PANEL_BYTES;
+  return sumScratch + SUM_BYTES - rowScratch;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -43,6 +49,8 @@ export function set_scratch(base: usize): void {
   panelScratch = rowScratch + ROW_BYTES;
   tileScratch = panelScratch + PANEL_BYTES;
   biasScratch = tileScratch + TILE_BYTES;
-  quantHeadScratch = biasScratch + BIAS_BYTES;
-  quantPanelScratch = quantHeadScratch + Q_HEAD_BYTES;
+  quantTotals = biasScratch + BIAS_BYTES;
+  quantBlock = quantTotals + QUANT_TOTAL_BYTES;
+  quantWideBlock = quantBlock + QUANT_BLOCK_BYTES;
+  sumScratch = quantWideBlock + QUANT_WIDE_BYTES;
 }

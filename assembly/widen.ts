@@ -1,5 +1,12 @@
 /** Exact conversions of stored 16-bit weights to float32, four lanes at a time. */
 
+/** Constants lie in memory because V8 builds a splat anew at every use. */
+const F16_BITS: usize = memory.data<u32>([0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000], 16);
+const F16_MAGNITUDE: usize = memory.data<u32>([0x0fffe000, 0x0fffe000, 0x0fffe000, 0x0fffe000], 16);
+const F16_SPECIAL: usize = memory.data<u32>([0x0f7fffff, 0x0f7fffff, 0x0f7fffff, 0x0f7fffff], 16);
+const F16_SCALE: usize = memory.data<u32>([0x77800000, 0x77800000, 0x77800000, 0x77800000], 16);
+const F32_SPECIAL: usize = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000], 16);
+
 /** How a panel's elements are stored. */
 export const F32: i32 = 0;
 export const BF16: i32 = 1;
@@ -29,10 +36,9 @@ export function bf16x4(ptr: usize): v128 {
 // @ts-ignore: decorator
 @inline
 export function f16x4(ptr: usize): v128 {
-  const bits = v128.and(i32x4.shl(v128.load16x4_s(ptr), 13), i32x4.splat(0x8fffe000));
-  const special = i32x4.ge_s(v128.and(bits, i32x4.splat(0x0fffe000)), i32x4.splat(0x0f800000));
-  const value = f32x4.mul(bits, f32x4.splat(reinterpret<f32>(0x77800000)));
-  return v128.or(value, v128.and(special, i32x4.splat(0x7f800000)));
+  const bits = v128.and(i32x4.shl(v128.load16x4_s(ptr), 13), v128.load(F16_BITS));
+  const special = i32x4.gt_s(v128.and(bits, v128.load(F16_MAGNITUDE)), v128.load(F16_SPECIAL));
+  return v128.or(f32x4.mul(bits, v128.load(F16_SCALE)), v128.and(special, v128.load(F32_SPECIAL)));
 }
 
 // @ts-ignore: decorator

@@ -1,46 +1,88 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import binaryen from 'binaryen';
+import { root } from '../test/support/paths.js';
+import { REGISTER_LOOPS, registerModule, stepOperations } from './registers.js';
+import { time } from './timing.js';
 
 const MIB = 2 ** 20;
-const BYTES = 256 * MIB;
+const STREAM_BYTES = 512 * MIB;
+/** Steps of a register loop: 1 to 4 ms. */
+const STEPS = 500_000;
 
-interface Exports {
+/** bench/ceilings.wat, over a memory of the caller's. */
+export interface Loops {
+  /** Reads `bytes`, a multiple of 64, once. */
   load_sum(pointer: number, bytes: number): number;
-  multiply_add(steps: number, x: number): number;
+  /** out[M][N] = a[M][K] · wᵀ with w row-major [N][K], one product at a time. */
+  scalar_gemm(out: number, a: number, w: number, M: number, N: number, K: number): void;
+  /** The same with w in bfloat16. */
+  scalar_bf16_gemm(out: number, a: number, w: number, M: number, N: number, K: number): void;
 }
 
-/** What the machine allows WebAssembly SIMD at this moment: clocks and neighbours change, so it is taken anew each time. */
+export function loopsOver(memory: WebAssembly.Memory): Loops {
+  const text = readFileSync(join(root, 'bench/ceilings.wat'), 'utf8');
+  return instantiate(text, { env: { memory } }) as unknown as Loops;
+}
+
+/** Names of REGISTER_LOOPS. */
+export type Arithmetic = 'multiply_add' | 'fused_multiply_add' | 'dot_i16' | 'dot_i7';
+
+export const ARITHMETIC_NAMES: Readonly<Record<Arithmetic, string>> = {
+  multiply_add: 'multiply and add in registers',
+  fused_multiply_add: 'fused multiply-add in registers',
+  dot_i16: 'int16 dot product in registers',
+  dot_i7: '7-bit dot product in registers',
+};
+
+/**
+ * What the machine allows WebAssembly SIMD at this moment, one thread. Clocks and neighbours change, so it is taken anew
+ * beside every figure, and always as the best of several runs: a ceiling that was disturbed is none.
+ */
 export class Ceilings {
-  #exports: Exports;
+  #loops: Partial<Record<Arithmetic, (steps: number, x: number) => number>>;
+  #stream: (() => void) | undefined;
 
   constructor() {
-    const memory = new WebAssembly.Memory({ initial: BYTES / 65536 + 16 });
-    new Float32Array(memory.buffer).fill(0.5);
-    const module = binaryen.parseText(readFileSync('bench/ceilings.wat', 'utf8'));
-    module.setFeatures(binaryen.Features.All);
-    const binary = module.emitBinary() as BufferSource;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(binary), { env: { memory } });
-    this.#exports = instance.exports as unknown as Exports;
+    const exact = REGISTER_LOOPS.filter(({ relaxed }) => !relaxed);
+    const relaxed = REGISTER_LOOPS.filter((loop) => loop.relaxed);
+    this.#loops = { ...instantiate(registerModule(exact)), ...instantiate(registerModule(relaxed)) };
+    for (const loop of Object.values(this.#loops)) time(() => loop(STEPS, 0.5), { warm: 0.2 });
   }
 
-  /** GFLOP/s of products and sums in registers. */
-  multiplyAdd(): number {
-    return 96e-3 / best(() => this.#exports.multiply_add(1_000_000, 0.5));
+  /** Whether this engine knows relaxed SIMD. */
+  get relaxed(): boolean {
+    return this.#loops.fused_multiply_add !== undefined;
   }
 
-  /** GB/s of reading memory that no cache holds. */
+  /** G operations a second of products and sums in registers; undefined where the engine lacks them. */
+  arithmetic(kind: Arithmetic): number | undefined {
+    const loop = this.#loops[kind];
+    if (!loop) return undefined;
+    const operations = STEPS * stepOperations(REGISTER_LOOPS.find(({ name }) => name === kind)!);
+    return operations / 1e9 / time(() => loop(STEPS, 0.5), { budget: 0.05 }).least;
+  }
+
+  /** GB/s of reading half a gibibyte, more than caches hold. */
   loadSum(): number {
-    return BYTES / 1e9 / best(() => this.#exports.load_sum(MIB, BYTES - MIB));
+    this.#stream ??= stream();
+    return STREAM_BYTES / 1e9 / time(this.#stream, { budget: 0.2 }).least;
   }
 }
 
-/** Seconds of the fastest of six calls. */
-function best(call: () => void): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 6; i++) {
-    const started = performance.now();
-    call();
-    least = Math.min(least, performance.now() - started);
-  }
-  return least / 1000;
+function stream(): () => void {
+  const memory = new WebAssembly.Memory({ initial: STREAM_BYTES / 65536 });
+  new Float32Array(memory.buffer).fill(0.5);
+  const { load_sum } = loopsOver(memory);
+  return () => load_sum(0, STREAM_BYTES);
+}
+
+/** Assembles and instantiates a module; an engine that refuses it gives no exports. */
+function instantiate(text: string, imports: WebAssembly.Imports = {}): WebAssembly.Exports {
+  const parsed = binaryen.parseText(text);
+  parsed.setFeatures(binaryen.Features.All);
+  const binary = parsed.emitBinary() as BufferSource;
+  parsed.dispose();
+  if (!WebAssembly.validate(binary)) return {};
+  return new WebAssembly.Instance(new WebAssembly.Module(binary), imports).exports;
 }

@@ -1,11 +1,12 @@
-/**
- * The kernels at the real models' shapes (bench/shapes.json), each figure beside a ceiling measured in the same run.
- * Usage, after `npm run build`: node build/bench/kernels.js [PATTERN]. The last line is JSON.
- */
+/** The kernels at the real models' shapes (bench/shapes.json), each figure beside a ceiling taken at the same moment. */
 import { readFileSync } from 'node:fs';
-import binaryen from 'binaryen';
-import { KERNELS_WASM_BASE64 } from '../src/runtime/kernels.generated.js';
-import type { Kernels } from '../src/runtime/kernels.js';
+import { join } from 'node:path';
+import { root } from '../test/support/paths.js';
+import { ARITHMETIC_NAMES, type Ceilings } from './ceilings.js';
+import { products } from './products.js';
+import type { Report } from './report.js';
+import { time } from './timing.js';
+import { type Bench, openBench } from './wasm.js';
 
 interface Shapes {
   gemm: { name: string; M: number; K: number; N: number }[];
@@ -13,165 +14,189 @@ interface Shapes {
   attention: { name: string; rows: number; keys: number; headDim: number; causal: boolean }[];
   elementwise: { name: string; rows: number; n: number }[];
 }
-interface Ceilings {
-  load_sum(ptr: number, bytes: number): number;
-  multiply_add(steps: number, x: number): number;
-  scalar_gemm(out: number, a: number, w: number, M: number, N: number, K: number): void;
-}
-type Row = { kernel: string; shape: string; value: number; unit: string; ratio: number; of: string };
 
 const MIB = 2 ** 20;
-const BUDGET_MS = 250;
-const DTYPES = ['f32', 'bf16', 'f16'] as const;
+const PAGE_KEYS = 128;
+const BUDGET = 0.12;
 
-const shapes: Shapes = JSON.parse(readFileSync('bench/shapes.json', 'utf8'));
-const pattern = process.argv[2] ?? '';
-const memory = new WebAssembly.Memory({ initial: (512 * MIB) / 65536, maximum: 65536 });
-const instantiate = (bytes: Uint8Array) =>
-  new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env: { memory } }).exports;
-const kernels = instantiate(Buffer.from(KERNELS_WASM_BASE64, 'base64')) as unknown as Kernels;
-const wat = binaryen.parseText(readFileSync('bench/ceilings.wat', 'utf8'));
-wat.setFeatures(binaryen.Features.All);
-const ceilings = instantiate(wat.emitBinary()) as unknown as Ceilings;
-
-const HEAP = 1 * MIB;
-const words = new Float32Array(memory.buffer, HEAP);
-// Realistic sizes: denormals and huge values would be timed as something else.
-for (let i = 0; i < words.length; i++) words[i] = ((i * 7919) % 1000) / 5000 - 0.1;
-const halves = new Uint16Array(memory.buffer);
-
-/** Seconds of the fastest of the calls that fit the budget (at least 3), the first one left out. */
-function best(call: () => void, budget = BUDGET_MS): number {
-  call();
-  let least = Number.POSITIVE_INFINITY;
-  const end = performance.now() + budget;
-  for (let i = 0; i < 3 || performance.now() < end; i++) {
-    const started = performance.now();
-    call();
-    least = Math.min(least, performance.now() - started);
-  }
-  return least / 1000;
+export interface KernelOptions {
+  /** Only shapes whose names hold this. */
+  readonly pattern: string;
+  readonly relaxed: boolean;
 }
 
-const rows: Row[] = [];
-function report(
-  kernel: string,
-  shape: string,
-  value: number,
-  unit: string,
-  ceiling: number,
-  of: string,
-): void {
-  const ratio = value / ceiling;
-  rows.push({ kernel, shape, value: round(value), unit, ratio: round(ratio), of });
-  console.log(
-    `${kernel.padEnd(16)} ${shape.padEnd(38)} ${value.toFixed(1).padStart(7)} ${unit.padEnd(9)} ${ratio.toFixed(2)} of ${of}`,
-  );
-}
-const round = (value: number) => Number(value.toPrecision(4));
-const wanted = (kernel: string) => kernel.includes(pattern);
-
-/** Fills with 2-byte weights of either dtype that are of ordinary size (f16 2^-3, bf16 2^-6 and around). */
-function fillHalves(ptr: number, count: number, dtype: 'bf16' | 'f16'): void {
-  const base = dtype === 'bf16' ? 0x3c80 : 0x2c00;
-  for (let i = 0; i < count; i++) halves[ptr / 2 + i] = base + ((i * 7919) & 0xff) + ((i & 1) << 15);
+export async function benchKernels(
+  ceilings: Ceilings,
+  report: Report,
+  options: KernelOptions,
+): Promise<void> {
+  const shapes: Shapes = JSON.parse(readFileSync(join(root, 'bench/shapes.json'), 'utf8'));
+  const bench = await openBench(512, options.relaxed);
+  const wanted = <S extends { name: string }>(list: S[]) =>
+    list.filter(({ name }) => name.toLowerCase().includes(options.pattern));
+  const context: Context = { bench, ceilings, report, relaxed: options.relaxed };
+  for (const shape of wanted(shapes.gemm)) benchGemm(context, shape);
+  for (const shape of wanted(shapes.gemv)) benchGemv(context, shape);
+  for (const shape of wanted(shapes.attention)) benchAttention(context, shape);
+  for (const shape of wanted(shapes.elementwise)) benchElementwise(context, shape);
 }
 
-/** GFLOP/s of products and sums in registers. Taken again beside every figure: clocks and neighbours change. */
-const peakNow = () => 96e-9 / (best(() => ceilings.multiply_add(1_000_000, 0.5), BUDGET_MS / 4) / 1e6);
-const peak = peakNow();
-const stream = (256 * MIB) / 1e9 / best(() => ceilings.load_sum(HEAP, 256 * MIB));
-console.log(`ceilings: multiply and add ${peak.toFixed(1)} GFLOP/s, memory read ${stream.toFixed(1)} GB/s\n`);
-
-for (const { name, M, K, N } of shapes.gemm) {
-  if (!wanted('gemm')) break;
-  const [a, out] = [HEAP, HEAP + 4 * M * K];
-  const w = out + 4 * M * N;
-  const flops = 2e-9 * M * K * N;
-  const scalarRows = Math.min(M, 16);
-  const scalar = (flops * scalarRows) / M / best(() => ceilings.scalar_gemm(out, a, w, scalarRows, N, K));
-  for (const dtype of DTYPES) {
-    if (dtype !== 'f32') fillHalves(w, N * K, dtype);
-    const gemm = kernels[`f32_${dtype}w_gemm`];
-    const rate = flops / best(() => gemm(out, a, w, 0, M, N, K, K, K, N, 0));
-    report(
-      `f32_${dtype}w_gemm`,
-      name,
-      rate,
-      'GFLOP/s',
-      peakNow(),
-      `peak, ${(rate / scalar).toFixed(1)} × scalar`,
-    );
-  }
-  words.subarray((w - HEAP) / 4, (w - HEAP) / 4 + N * K).fill(0.01);
+interface Context {
+  bench: Bench;
+  ceilings: Ceilings;
+  report: Report;
+  relaxed: boolean;
 }
 
-for (const { name, K, N } of shapes.gemv) {
-  if (!wanted('gemv')) break;
-  for (const dtype of DTYPES) {
-    const bytes = N * K * (dtype === 'f32' ? 4 : 2);
-    const [a, out, w] = [HEAP, HEAP + MIB, HEAP + 4 * MIB];
-    // Several copies one after the other, more than the caches hold, as the layers of a model follow each other.
-    const copies = Math.max(1, Math.min(64, Math.floor((192 * MIB) / bytes)));
-    if (dtype !== 'f32') fillHalves(w, (copies * bytes) / 2, dtype);
-    else words.subarray((w - HEAP) / 4, (w - HEAP) / 4 + (copies * bytes) / 4).fill(0.01);
-    const ceiling = (copies * bytes) / 1e9 / best(() => ceilings.load_sum(w, copies * bytes));
-    const gemv = kernels[`f32_${dtype}w_gemm`];
-    const seconds = best(() => {
-      for (let c = 0; c < copies; c++) gemv(out, a, w + c * bytes, 0, 1, N, K, K, K, N, 0);
+/** What bounds arithmetic in this build, at this moment. */
+function peak({ ceilings, relaxed }: Context): { name: string; value: number } {
+  const kind = relaxed ? 'fused_multiply_add' : 'multiply_add';
+  return { name: ARITHMETIC_NAMES[kind], value: ceilings.arithmetic(kind)! };
+}
+
+function benchGemm(context: Context, { name, M, K, N }: Shapes['gemm'][number]): void {
+  const { bench, ceilings, report, relaxed } = context;
+  const [a, out] = [bench.base, aligned(bench.base + 4 * M * K)];
+  const scratch = aligned(out + 4 * M * N);
+  const operations = 2e-9 * M * K * N;
+  bench.fill(a, M * K);
+  let scalarRate = 0;
+  for (const { kernel, arithmetic, ...product } of products(bench, relaxed)) {
+    const w = aligned(scratch + product.scratchBytes(M, K));
+    product.fill(w, product.bytes(N, K));
+    scalarRate ||= scalarGemm(bench.loops, { out, a, w }, { M, N, K });
+    const against = { name: ARITHMETIC_NAMES[arithmetic], value: ceilings.arithmetic(arithmetic)! };
+    const { median, ...spread } = time(() => product.multiply({ out, a, w, scratch }, M, N, K), {
+      budget: BUDGET,
     });
-    report(`f32_${dtype}w_gemv`, name, (copies * bytes) / 1e9 / seconds, 'GB/s', ceiling, 'load-sum');
+    const value = operations / median;
+    report({
+      part: 'kernels',
+      configuration: `${name}, M ${M}, K ${K}, N ${N}`,
+      work: kernel,
+      seconds: median,
+      ...spread,
+      value,
+      unit: 'GFLOP/s',
+      against,
+      note: `${(value / scalarRate).toFixed(1)} × scalar`,
+    });
   }
 }
 
-for (const { name, rows: M, keys, headDim, causal } of shapes.attention) {
-  if (!wanted('attention')) break;
-  words.subarray(0, 64 * MIB).forEach((_, i, all) => {
-    all[i] = Math.sin(i);
-  });
-  const pages = HEAP;
-  const count = Math.ceil(keys / 128);
-  for (let i = 0; i < count; i++) new Int32Array(memory.buffer)[pages / 4 + i] = HEAP + MIB * (i + 1);
-  const [q, out, probs] = [HEAP + 32 * MIB, HEAP + 48 * MIB, HEAP + 64 * MIB];
-  const start = causal ? keys - M : -1;
-  const seconds = best(() =>
-    kernels.f32_attention(out, q, pages, probs, M, keys, start, headDim, headDim, headDim, 0.125),
-  );
-  const flops = 4e-9 * M * keys * headDim * (causal ? 0.5 : 1);
-  report(
-    'f32_attention',
-    name,
-    flops / seconds,
-    'GFLOP/s',
-    peakNow(),
-    `peak, ${(seconds * 1e3).toFixed(2)} ms`,
-  );
+/** GFLOP/s of one float32 product at a time; a few rows are enough for that. */
+function scalarGemm(
+  { scalar_gemm }: Bench['loops'],
+  { out, a, w }: { out: number; a: number; w: number },
+  { M, N, K }: { M: number; N: number; K: number },
+): number {
+  const rows = Math.min(M, Math.max(1, Math.floor(3e7 / (K * N))));
+  return (2e-9 * rows * N * K) / time(() => scalar_gemm(out, a, w, rows, N, K), { budget: 0.02 }).least;
 }
 
-for (const { name, rows: M, n } of shapes.elementwise) {
-  if (!wanted('elementwise')) break;
-  const [x, y, out] = [HEAP, HEAP + 16 * MIB, HEAP + 32 * MIB];
-  const read = (4 * M * n) / 1e9 / best(() => ceilings.load_sum(x, 4 * M * n));
-  words.subarray(0, 16 * MIB).forEach((_, i, all) => {
-    all[i] = Math.sin(i) * 3;
+const aligned = (pointer: number) => Math.ceil(pointer / 64) * 64;
+
+function benchGemv({ bench, report, relaxed }: Context, { name, K, N }: Shapes['gemv'][number]): void {
+  const [a, out, scratch, w] = [0, 1, 2, 4].map((mebibytes) => bench.base + mebibytes * MIB);
+  bench.fill(a, K);
+  for (const { kernel, ...product } of products(bench, relaxed)) {
+    const bytes = product.bytes(N, K);
+    // Several copies one after the other, more than caches hold, as the layers of a model follow each other.
+    const copies = Math.max(1, Math.min(64, Math.floor((384 * MIB) / bytes)));
+    product.fill(w, copies * bytes);
+    const gigabytes = (copies * bytes) / 1e9;
+    const load = () => time(() => bench.loops.load_sum(w, copies * bytes), { budget: BUDGET / 3 }).least;
+    const before = load();
+    const { median, ...spread } = time(
+      () => {
+        for (let c = 0; c < copies; c++) {
+          product.multiply({ out, a, w: w + c * bytes, scratch }, 1, N, K);
+        }
+      },
+      { budget: BUDGET },
+    );
+    report({
+      part: 'kernels',
+      configuration: `${name}, one row, K ${K}, N ${N}`,
+      work: kernel,
+      seconds: median / copies,
+      ...spread,
+      value: gigabytes / median,
+      unit: 'GB/s',
+      against: { name: 'load-sum of the same bytes', value: gigabytes / Math.min(before, load()) },
+    });
+  }
+}
+
+function benchAttention(context: Context, shape: Shapes['attention'][number]): void {
+  const { kernels, base, fill } = context.bench;
+  const { name, rows, keys, headDim, causal } = shape;
+  const count = Math.ceil(keys / PAGE_KEYS);
+  const pages = base;
+  const [k, q, out, probs] = [1, 32, 64, 96].map((mebibytes) => base + mebibytes * MIB);
+  const pageFloats = PAGE_KEYS * (headDim + Math.ceil(headDim / 8) * 8);
+  fill(k, count * pageFloats);
+  fill(q, rows * headDim);
+  writePages(context.bench, pages, k, count, 4 * pageFloats);
+  const start = causal ? keys - rows : -1;
+  const against = peak(context);
+  const scale = 1 / Math.sqrt(headDim);
+  const { median, ...spread } = time(
+    () => kernels.f32_attention(out, q, pages, probs, rows, keys, start, headDim, headDim, headDim, scale),
+    { budget: BUDGET },
+  );
+  const operations = 4e-9 * rows * keys * headDim * (causal ? 0.5 : 1);
+  const value = operations / median;
+  const configuration = `${name}, ${rows} × ${keys} × ${headDim}`;
+  const work = 'f32_attention';
+  context.report({
+    part: 'kernels',
+    configuration,
+    work,
+    seconds: median,
+    ...spread,
+    value,
+    unit: 'GFLOP/s',
+    against,
   });
+}
+
+function writePages({ memory }: Bench, list: number, first: number, count: number, bytes: number): void {
+  const addresses = new Uint32Array(memory.buffer, list, count);
+  for (let i = 0; i < count; i++) addresses[i] = first + i * bytes;
+}
+
+function benchElementwise(
+  { bench, report }: Context,
+  { name, rows, n }: Shapes['elementwise'][number],
+): void {
+  const { kernels, loops, base, fill } = bench;
+  const values = rows * n;
+  const [x, y, out] = [base, base + 64 * MIB, base + 128 * MIB];
   const calls: Record<string, () => void> = {
-    f32_add: () => kernels.f32_add(out, x, y, M * n),
-    f32_gelu_tanh: () => kernels.f32_gelu_tanh(out, x, M * n),
-    f32_gelu_erf: () => kernels.f32_gelu_erf(out, x, M * n),
-    f32_silu_mul: () => kernels.f32_silu_mul(out, x, y, M * n),
-    f32_selu: () => kernels.f32_selu(out, x, M * n),
-    f32_layer_norm: () => kernels.f32_layer_norm(out, x, y, y, M, n, 1e-6),
-    f32_rms_norm: () => kernels.f32_rms_norm(out, x, y, M, n, 1e-6),
-    f32_softmax: () => kernels.f32_softmax(x, M, n, n),
+    f32_add: () => kernels.f32_add(out, x, y, values),
+    f32_gelu_tanh: () => kernels.f32_gelu_tanh(out, x, values),
+    f32_silu_mul: () => kernels.f32_silu_mul(out, x, y, values),
+    f32_layer_norm: () => kernels.f32_layer_norm(out, x, y, y, rows, n, 1e-6),
+    f32_rms_norm: () => kernels.f32_rms_norm(out, x, y, rows, n, 1e-6),
+    f32_softmax: () => kernels.f32_softmax(out, rows, n, n),
   };
+  fill(y, values);
+  const gigabytes = (4 * values) / 1e9;
   for (const [kernel, call] of Object.entries(calls)) {
-    const seconds = best(call);
-    const rate = (4 * M * n) / 1e9 / seconds;
-    report(kernel, name, rate, 'GB/s in', read, `load-sum, ${(seconds * 1e3).toFixed(2)} ms`);
+    fill(x, values);
+    fill(out, values);
+    const stream = time(() => loops.load_sum(x, 4 * values), { budget: BUDGET / 4 });
+    const { median, ...spread } = time(call, { budget: BUDGET / 2 });
+    report({
+      part: 'kernels',
+      configuration: `${name}, ${rows} × ${n}`,
+      work: kernel,
+      seconds: median,
+      ...spread,
+      value: gigabytes / median,
+      unit: 'GB/s',
+      against: { name: 'load-sum of the input', value: gigabytes / stream.least },
+    });
   }
 }
-
-console.log(
-  JSON.stringify({ bench: 'kernels', node: process.version, peak: round(peak), stream: round(stream), rows }),
-);

@@ -1,94 +1,82 @@
-/**
- * Loading: a checkpoint of the real 256M size (513 MB in bfloat16, counted weights), written into a temporary folder and
- * loaded from the page cache; beside each load the time of reading the file in the same run: into one buffer that is
- * used again and again, and into fresh memory, which a loader that keeps what it reads must touch too.
- * Usage, after `npm run build`: node build/bench/load.js [DIR]. A folder given is kept, and used again where it is filled.
- * The last line is JSON.
- */
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+/** Loading a checkpoint's file, in its page cache, beside reading it. */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PretrainedOptions } from '../src/modeling.js';
-import { SmolVLMForConditionalGeneration } from '../src/modeling.js';
-import { counterFolder } from '../test/support/counter.js';
+import { openModel } from './configuration.js';
+import { textIds } from './inputs.js';
+import type { Job, Say } from './job.js';
+import type { Report } from './report.js';
+import { sizeConfig } from './sizes.js';
+import { timing } from './timing.js';
 
-const REPEATS = 5;
 const PIECE = 1 << 20;
-const MODES: PretrainedOptions['dtype'][] = ['auto'];
 
-const { config, counter } = JSON.parse(readFileSync('test/goldens/full-size-256m.json', 'utf8'));
-const given = process.argv[2];
-const folder = given ?? (await mkdtemp(join(tmpdir(), 'smolvlm-load-')));
-const file = join(folder, 'model.safetensors');
-try {
-  if (!existsSync(file)) await makeCheckpoint();
-  for (const dtype of MODES) await measure(dtype);
-} finally {
-  if (!given) await rm(folder, { recursive: true });
-}
-
-async function makeCheckpoint(): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
-  const [{ source, bytes }] = (await counterFolder(config, counter).weights()).files;
-  const target = await open(file, 'w');
-  for (let at = 0; at < bytes; at += PIECE) {
-    const piece = new Uint8Array(Math.min(PIECE, bytes - at));
-    await source.read(at, piece);
-    await target.write(piece);
-  }
-  await target.close();
-}
-
-async function measure(dtype: PretrainedOptions['dtype']): Promise<void> {
-  const times = {
-    reused: [] as number[],
-    fresh: [] as number[],
-    load: [] as number[],
-    forward: [] as number[],
-  };
-  let bytes = 0;
-  for (let round = 0; round < REPEATS; round++) {
-    bytes = await timed(times.reused, () => readFile(new Uint8Array(PIECE)));
-    await timed(times.fresh, async () => readFile(new Uint8Array(bytes)));
-    const model = await timed(times.load, () =>
-      SmolVLMForConditionalGeneration.from_pretrained(folder, { dtype }),
-    );
-    const input_ids = { dims: [1, 1], data: Int32Array.of(1) };
-    await timed(times.forward, () => model.forward({ input_ids, use_cache: false }));
-    model.dispose();
-  }
-  const row = Object.fromEntries(Object.entries(times).map(([name, list]) => [name, median(list)]));
-  const { reused, fresh, load, forward } = row;
-  const rate = (ms: number) => `${ms.toFixed(0)} ms (${(bytes / ms / 1e6).toFixed(1)} GB/s)`;
-  console.log(
-    `${(bytes / 1e6).toFixed(0)} MB, dtype ${dtype}: load ${rate(load)}, first forward ${forward.toFixed(0)} ms;`,
-  );
-  console.log(`  reading the file: ${rate(reused)} into one buffer, ${rate(fresh)} into fresh memory;`);
-  console.log(`  load is ${(load / reused).toFixed(2)} × and ${(load / fresh).toFixed(2)} × that`);
-  console.log(JSON.stringify({ node: process.version, dtype, bytes, ...row }));
-}
-
-/** Reads the whole file, a mebibyte at a time, into the buffer (round and round in a small one); returns its size. */
-async function readFile(buffer: Uint8Array): Promise<number> {
-  const handle = await open(file, 'r');
-  let at = 0;
-  for (let read = 1; read > 0; at += read) {
-    const place = at % buffer.length;
-    read = (await handle.read(buffer, place, Math.min(PIECE, buffer.length - place), at)).bytesRead;
-  }
-  await handle.close();
-  return at;
-}
-
-async function timed<T>(into: number[], action: () => Promise<T>): Promise<T> {
+/** In a process of its own, so that nothing is compiled or allocated yet: one load, and the readings it stands beside. */
+export async function measureLoad({ size, folder, configuration }: Job, say: Say): Promise<void> {
+  const file = join(folder, 'model.safetensors');
+  const config = sizeConfig(size);
+  const through = new Uint8Array(PIECE);
+  read(file, () => through); // Into the page cache.
   const started = performance.now();
-  const result = await action();
-  into.push(performance.now() - started);
-  return result;
+  const model = await openModel(folder, configuration);
+  const opened = performance.now();
+  await model.forward({ input_ids: textIds(config, 1), use_cache: false });
+  const ended = performance.now();
+  model.dispose();
+  const bytes = statSync(file).size;
+  const whole = () => {
+    const target = new Uint8Array(bytes);
+    read(file, (offset) => target.subarray(offset, offset + PIECE));
+  };
+  say({
+    figures: {
+      load: (opened - started) / 1e3,
+      first: (ended - opened) / 1e3,
+      through: seconds(() => read(file, () => through)),
+      into: seconds(whole),
+      bytes,
+    },
+  });
 }
 
-function median(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1];
+/** Reads a file front to back in pieces of a mebibyte, the one at each offset into `target(offset)`. */
+function read(file: string, target: (offset: number) => Uint8Array): void {
+  const handle = openSync(file, 'r');
+  let offset = 0;
+  for (let got = -1; got !== 0; offset += got) got = readSync(handle, target(offset), { position: offset });
+  closeSync(handle);
+}
+
+function seconds(call: () => void): number {
+  const started = performance.now();
+  call();
+  return (performance.now() - started) / 1000;
+}
+
+/** The figures of several processes as rows. */
+export function reportLoad(
+  runs: readonly Readonly<Record<string, number>>[],
+  aim: number | undefined,
+  configuration: string,
+  report: Report,
+): void {
+  const of = (name: string) => timing(runs.map((run) => run[name]));
+  const whole = timing(runs.map(({ load, first }) => load + first));
+  const { median, ...spread } = whole;
+  const common = { part: 'load', configuration, unit: 's' };
+  const into = of('into').median;
+  const gigabytes = runs[0].bytes / 1e9;
+  report({
+    ...common,
+    work: 'from_pretrained to the end of a first forward',
+    seconds: median,
+    ...spread,
+    value: median,
+    against: { name: 'reading the file into new memory', value: into },
+    note: aim ? `aim: at most ${aim} ×` : undefined,
+  });
+  report({ ...common, work: 'of it, the first forward (one token)', value: of('first').median });
+  const speed = (value: number) => `${(gigabytes / value).toFixed(2)} GB/s`;
+  report({ ...common, work: 'reading the file into new memory', value: into, note: speed(into) });
+  const through = of('through').median;
+  report({ ...common, work: 'reading it through one buffer', value: through, note: speed(through) });
 }

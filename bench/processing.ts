@@ -1,44 +1,52 @@
-/**
- * Pictures and text before the model: decoding, resizing and splitting, tokenizing, beside `jpeg-js` and `pngjs` in the
- * same run. Usage, after `npm run build`: node build/bench/processing.js. The last line is JSON.
- */
+/** Pictures and text before the model: decoding, resizing and splitting, tokenizing, beside `jpeg-js` and `pngjs`. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import jpegJs from 'jpeg-js';
 import { PNG } from 'pngjs';
-import { Bench } from 'tinybench';
 import { AutoProcessor, decodeImage, SmolVLMImageProcessor } from '../src/index.js';
+import { root, shapes } from '../test/support/paths.js';
+import type { Report } from './report.js';
+import { timeAsync } from './timing.js';
 
-const jpeg = new Uint8Array(readFileSync('examples/pictures/shapes-on-checks.jpg'));
-const png = new Uint8Array(readFileSync('examples/pictures/shapes-on-blue.png'));
-const processor = await AutoProcessor.from_pretrained('checkpoints/smolvlm-shapes');
-const tiles = new SmolVLMImageProcessor({
-  size: { longest_edge: 2048 },
-  max_image_size: { longest_edge: 512 },
-});
-const [width, height] = [3000, 2000];
-const data = Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * 2654435761) >>> 24);
-const prompt = 'Where is the red star relative to the yellow circle? '.repeat(20);
+const [WIDTH, HEIGHT] = [3000, 2000];
 
-const bench = new Bench({ time: 1000, warmupTime: 200 });
-bench
-  .add('JPEG, libjpeg', () => decodeImage(jpeg, { decoder: 'libjpeg' }))
-  .add('JPEG, script decoder', () => decodeImage(jpeg, { decoder: 'script' }))
-  .add('JPEG, jpeg-js', () => {
-    jpegJs.decode(jpeg, { useTArray: true });
-  })
-  .add('PNG', () => decodeImage(png))
-  .add('PNG, pngjs', () => {
-    PNG.sync.read(Buffer.from(png));
-  })
-  .add('3000 × 2000 pixels to 13 tiles of 512', () => tiles.preprocess({ data, width, height, channels: 3 }))
-  .add('tokenize 1060 characters', () => {
-    processor.tokenizer.encode(prompt);
+interface Work {
+  readonly name: string;
+  readonly call: () => unknown;
+  readonly peer?: { readonly name: string; readonly call: () => unknown };
+}
+
+export async function benchProcessing(report: Report): Promise<void> {
+  for (const { name, call, peer } of await works()) {
+    const { median, ...spread } = await timed(call);
+    const against = peer && { name: peer.name, value: 1e3 * (await timed(peer.call)).median };
+    report({ part: 'processing', work: name, value: 1e3 * median, unit: 'ms', ...spread, against });
+  }
+}
+
+const timed = (call: () => unknown) => timeAsync(async () => call(), { budget: 0.7, warm: 0.2 });
+
+async function works(): Promise<Work[]> {
+  const picture = (name: string) => new Uint8Array(readFileSync(join(root, 'examples/pictures', name)));
+  const jpeg = picture('shapes-on-checks.jpg');
+  const png = picture('shapes-on-blue.png');
+  const processor = await AutoProcessor.from_pretrained(shapes);
+  const tiles = new SmolVLMImageProcessor({
+    size: { longest_edge: 2048 },
+    max_image_size: { longest_edge: 512 },
   });
-await bench.run();
-
-const rows = bench.tasks.map(({ name, result }) => ({
-  name,
-  milliseconds: 'latency' in result ? Number(result.latency.p50.toPrecision(3)) : null,
-}));
-for (const { name, milliseconds } of rows) console.log(`${name.padEnd(40)} ${milliseconds} ms`);
-console.log(JSON.stringify({ node: process.version, rows }));
+  const data = Uint8Array.from({ length: 3 * WIDTH * HEIGHT }, (_, i) => (i * 2654435761) >>> 24);
+  const prompt = 'Where is the red star relative to the yellow circle? '.repeat(20);
+  const jpegPeer = { name: 'jpeg-js', call: () => jpegJs.decode(jpeg, { useTArray: true }) };
+  const pngPeer = { name: 'pngjs', call: () => PNG.sync.read(Buffer.from(png)) };
+  return [
+    { name: 'JPEG, libjpeg', call: () => decodeImage(jpeg, { decoder: 'libjpeg' }), peer: jpegPeer },
+    { name: 'JPEG, script decoder', call: () => decodeImage(jpeg, { decoder: 'script' }), peer: jpegPeer },
+    { name: 'PNG', call: () => decodeImage(png), peer: pngPeer },
+    {
+      name: '3000 × 2000 pixels to 13 tiles of 512',
+      call: () => tiles.preprocess({ data, width: WIDTH, height: HEIGHT, channels: 3 }),
+    },
+    { name: `tokenize ${prompt.length} characters`, call: () => processor.tokenizer.encode(prompt) },
+  ];
+}

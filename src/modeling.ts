@@ -8,6 +8,7 @@ import { type GenerateArguments, generate } from './generation/generate.js';
 import type { GenerateOutput } from './generation/output.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
+import type { PrefixCache } from './model/prefix-cache.js';
 import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
 import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
@@ -88,6 +89,11 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     return args.return_dict ? output : toTuple(output);
   }
 
+  /** What `generate` computed before, for prompts that begin alike. It is there once the weights are. */
+  get prefix_cache(): PrefixCacheStatus {
+    return this.model.prefixes;
+  }
+
   override async ready(): Promise<this> {
     const { config } = await this.load();
     this.generation_config ??= await readGenerationConfig(await openCheckpoint({}), config);
@@ -126,6 +132,16 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     return generate(this.model, this.generation_config, args);
   }
 }
+
+/**
+ * What the prefix cache holds and has spared: of `lookups` rows of prompts, `hits` began like a known one, which spared them
+ * `tokens_reused` tokens. `size` rows are held. The `limit` in bytes may be changed at any time and holds from the next
+ * row on. A change of the weights empties it.
+ */
+export type PrefixCacheStatus = Pick<
+  PrefixCache,
+  'limit' | 'bytes' | 'size' | 'lookups' | 'hits' | 'tokens_reused' | 'clear'
+>;
 
 /** The forward pass with every output that is asked for. */
 function* runForward(
@@ -172,6 +188,7 @@ export { type QuantizeOptions, quantizeCheckpoint } from './modeling/quantize.js
 export type { ModelForwardArguments } from './modeling/run-forward.js';
 export type { SaveOptions } from './modeling/save.js';
 export { SmolVLMModel } from './modeling/smolvlm-model.js';
+export type { ImageCache } from './modeling/text-and-vision.js';
 export type { Embedding, ResizeOptions } from './modeling/token-embeddings.js';
 export {
   SmolVLMVisionTransformer,

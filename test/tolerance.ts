@@ -18,6 +18,15 @@ export function productBound(K: number): number {
  */
 export const PRODUCT_RMS = 2.3e-7;
 
+/**
+ * Attention over integer pages takes q in steps of norm/32767: half a step for each term of a score, and the rounding of
+ * the scale.
+ */
+export const QUANTISED_KEY_STEP = 0.501 / 32767;
+
+/** Probabilities of attention over integer pages: the float32 exponential and sum, and multiplying by the sum's reciprocal. */
+export const INT_EXP_RELATIVE = 1e-6;
+
 /** LayerNorm and RMSNorm are computed in float64 and rounded once: half an ulp, and the float64 errors beside it. */
 export const NORM_ULPS = 0.501;
 
@@ -105,4 +114,61 @@ export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as c
  * Root mean square error of quantised weights above that of the best bfloat16 scale of every block, found by trying all:
  * measured 4.1 % in 8 bits (6 scales are tried there), 0.1 % in 4 bits (8 tried), on normal and on Student-t weights.
  */
-export const QUANTISED_SEARCH_LOSS = { 8: 0.05, 4: 0.003 };
+export const QUANTISED_SEARCH_LOSS = { 8: 0.09, 4: 0.003 };
+
+// ---- guards of speed ---------------------------------------------------------------------------------------------------
+
+/**
+ * How much a prompt's attention may compute beyond the causal triangle: rows are taken in strips, and a strip sees the keys of
+ * its last row. A strip of s rows costs s/S more of S tokens; at 640 tokens, strips of 32 make 0.05.
+ */
+export const CAUSAL_STRIP_SHARE = 0.1;
+
+/** Typed arrays (views of wasm memory, mostly) that a generated token makes in a model of two layers; measured: 18. */
+export const TOKEN_ARRAYS = 40;
+
+/** Bytes of new buffers that a generated token makes beside its scores; measured: 29. */
+export const TOKEN_BUFFER_BYTES = 1024;
+
+/**
+ * Bytes of garbage that a generated token leaves on the heap in a model of two layers. Measured: 51 KB (V8 11) and 63 KB (V8
+ * 14), of which 12 KB are a layer's; the engines' own objects differ, hence twice that.
+ */
+export const TOKEN_GARBAGE_BYTES = 120_000;
+
+/** What 100 tokens may leave for good: code and feedback of the engine. Their scores alone would be 400 KB. */
+export const KEPT_BYTES = 65_536;
+
+/**
+ * Ratios of speed within one process. A busy machine takes time from either side, so each side is the fastest of several
+ * calls of some milliseconds, the two are measured one right after the other, and an attempt that falls short is made again:
+ * a kernel that is really slow falls short every time, a neighbour does not spoil forty attempts in a row.
+ */
+export const RATIO_ATTEMPTS = 40;
+
+/** Measured: 8.8 to 16 on V8 11 and 14, Zen 4 and Emerald Rapids. Without vectors it would be 1 to 2. */
+export const GEMM_OVER_SCALAR = 4;
+
+/** Measured: 0.75 to 0.98. */
+export const GEMM_OF_REGISTERS = 0.35;
+
+/** Measured on Emerald Rapids: 6.8 to 8.5. */
+export const GEMV_BF16_OVER_SCALAR = 2;
+
+/**
+ * Measured: 0.62 to 0.78. The loop only adds up what it loads, so no product reaches 1; neighbouring panels read side by side,
+ * or a second pass over the weights, come to half or less.
+ */
+export const GEMV_OF_LOAD_SUM = 0.25;
+
+/** Measured on Emerald Rapids: 6.9 to 10, the softmax included on one side only. */
+export const ATTENTION_OVER_SCALAR = 2;
+
+/** Measured, the row's quantising included: 15 to 24 for int8 and for int4, beside a bfloat16 loop of as many products. */
+export const GEMV_QUANTISED_OVER_SCALAR = 4;
+
+/** Four bits take more instructions a byte than anything else: half of what int8 reaches where caches hold the weights. */
+export const GEMV_INT4_OF_LOAD_SUM = 0.12;
+
+/** Points of 100 that the embedded checkpoint's exact answers may lose against float32's (195 of the 200 committed pictures; int8 195, int4 194). */
+export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };

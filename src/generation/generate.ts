@@ -42,6 +42,12 @@ export interface GenerateArguments extends GenerateInputs, GenerationOptions {
   /** Gets the prompt's ids, then one id for each row as they are made, then `end()`. Not for beam search. */
   streamer?: Streamer;
   position_dtype?: PositionDtype;
+  /**
+   * Whether the keys and values of a beginning that an earlier call had too (a system prompt, earlier turns, the same
+   * picture) are used again, with the bits of a fresh run, and this call's kept. Prompts of embeddings never are.
+   * Default: true.
+   */
+  reuse_prefix?: boolean;
   signal?: AbortSignal;
 }
 
@@ -67,6 +73,7 @@ const HOOKS = [
   'prefix_allowed_tokens_fn',
   'streamer',
   'position_dtype',
+  'reuse_prefix',
   'signal',
 ] as const;
 
@@ -112,7 +119,7 @@ export async function generate(
   warnUnused(options, { ...args.generation_config, ...args });
   const prompt = readPrompt(model, pick(args, INPUTS), options);
   const { position_dtype, signal } = args;
-  const decoder = new Decoder(model, prompt, { position_dtype, signal });
+  const decoder = new Decoder(model, prompt, { position_dtype, reuse_prefix: reuses(args), signal });
   try {
     const run = prepare(model, prompt, decoder, options, args);
     const output = await (options.num_beams > 1 ? beamSearch(run) : sample(run));
@@ -120,6 +127,13 @@ export async function generate(
   } finally {
     decoder.dispose();
   }
+}
+
+function reuses({ reuse_prefix }: GenerateArguments): boolean {
+  const value = reuse_prefix ?? true;
+  if (typeof value === 'boolean') return value;
+  const got = JSON.stringify(value) ?? String(value);
+  throw new InputError({ what: 'wrong value', where: 'reuse_prefix', expected: 'true or false', got });
 }
 
 function prepare(

@@ -70,6 +70,7 @@ function* nextTokens(model: Model, inputs: ForwardInputs, pads: ComputedPads): S
   const rows = Array.from(tokens.rows.keys()).filter((row) => tokens.rows[row].count > 0);
   const last = rows.map((row) => tokens.rows[row].start + tokens.rows[row].count - 1);
   const scores = yield* head(model, hidden, last);
+  yield* engine.drain();
   const ids = new Int32Array(tokens.batch).fill(-1);
   for (const [i, row] of rows.entries()) {
     ids[row] = engine.kernels.f32_argmax(scores.pointer + 4 * i * scores.columns, scores.columns);

@@ -3,7 +3,7 @@ import type { Processor } from './processors.js';
 
 /**
  * A user's own logits processor. Gets a row's ids so far (the prompt's with them) and its scores, and changes the scores in
- * place or returns new ones. `row` is the prompt's row in the batch.
+ * place or returns new ones. `row` is the prompt's row in the batch. The scores are overwritten by the next token's.
  */
 export type LogitsProcessor =
   | ((input_ids: readonly number[], scores: Float32Array, row: number) => Float32Array | undefined)

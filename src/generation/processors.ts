@@ -42,11 +42,16 @@ export function endsWith(ids: readonly number[], suffix: readonly number[]): boo
 /** RepetitionPenaltyLogitsProcessor: every id of the row counts once, those of the prompt too. */
 export function repetitionPenalty(penalty: number): Processor {
   const factor = Math.fround(penalty);
+  let seen = new Uint8Array(0);
   return (ids, scores) => {
-    for (const id of new Set(ids)) {
+    if (seen.length !== scores.length) seen = new Uint8Array(scores.length);
+    for (const id of ids) {
+      if (seen[id]) continue;
+      seen[id] = 1;
       const score = scores[id];
       scores[id] = score < 0 ? score * factor : score / factor;
     }
+    for (const id of ids) seen[id] = 0;
   };
 }
 

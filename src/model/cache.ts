@@ -1,19 +1,29 @@
 import { InputError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { Ops } from '../runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type CacheLayer, readLayer } from './cache-tensors.js';
 import { Slabs } from './slabs.js';
+
+/** How keys and values are stored; they are rounded to it before every use. int8: a scale for each key and each value. */
+export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 
 export interface CacheShape {
   layers: number;
   kvHeads: number;
   headDim: number;
+  /** Default: 'float32'. */
+  kv_cache_dtype?: CacheDtype;
 }
 
 interface CacheRow {
   columns: number[];
   slabs: number[];
+  /** The page lists of all layers, [layers][kvHeads][slabs] addresses, where they were made since the slabs changed. */
+  pages?: Int32Array;
+  /** Where they lie in the scope of the run. */
+  placed?: number;
 }
 
 /**
@@ -27,14 +37,22 @@ export class KVCache {
   /** Columns of the token matrix seen so far, pads included: what the reference calls the cache's sequence length. */
   seen = 0;
   #engine: Engine;
+  #ops: Ops;
   #rows: CacheRow[];
   #slabs: Slabs;
 
-  constructor(engine: Engine, shape: CacheShape, batch: number) {
+  /** @param slabs where the memory comes from: those that caches of one shape share. Default: its own */
+  constructor(engine: Engine, shape: CacheShape, batch: number, slabs = new Slabs(engine, slabBytes(shape))) {
     this.#engine = engine;
+    this.#ops = new Ops(engine);
     this.shape = shape;
-    this.#slabs = new Slabs(engine, shape.layers * shape.kvHeads * pageBytes(shape.headDim));
+    this.#slabs = slabs;
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
+  }
+
+  /** How keys and values are stored. */
+  get dtype(): CacheDtype {
+    return this.shape.kv_cache_dtype ?? 'float32';
   }
 
   get batch(): number {
@@ -53,15 +71,44 @@ export class KVCache {
 
   /** Makes room for `count` more keys of a row. @throws MemoryError */
   reserve(row: number, count: number): void {
-    const { columns, slabs } = this.#rows[row];
+    const state = this.#rows[row];
+    const { columns, slabs } = state;
+    state.placed = undefined;
     while (slabs.length * PAGE_KEYS < columns.length + count) {
       slabs.push(this.#slabs.allocate());
+      state.pages = undefined;
     }
+  }
+
+  /** Puts the page lists of a row into the scope of the run, for all its layers, until the row's next pass. */
+  placePages(row: number): void {
+    const state = this.#rows[row];
+    state.placed = this.#engine.uploadInt32(this.#pageLists(state));
+  }
+
+  /** Where the slabs come from. */
+  get source(): Slabs {
+    return this.#slabs;
+  }
+
+  /** A row's slabs in the order of its keys, 128 in each. */
+  slabs(row: number): readonly number[] {
+    return this.#rows[row].slabs;
+  }
+
+  /**
+   * Gives an empty row keys that lie there already. Slabs of the cache's own source, of which the row becomes a user
+   * (the caller has counted it); nobody else may use one with room left.
+   */
+  adopt(row: number, columns: readonly number[], slabs: readonly number[]): void {
+    this.#rows[row] = { columns: [...columns], slabs: [...slabs] };
   }
 
   /** Counts the keys of these columns, counted from the first call's first, as held; every layer has written them. */
   advance(row: number, columns: readonly number[]): void {
-    this.#rows[row].columns.push(...columns);
+    const state = this.#rows[row];
+    state.placed = undefined;
+    for (const column of columns) state.columns.push(column);
   }
 
   /**
@@ -69,40 +116,28 @@ export class KVCache {
    * [tokens, kvHeads·headDim], from row `start`.
    */
   write(layer: number, row: number, k: Tensor, v: Tensor, start: number, count: number, at: number): void {
-    const { kvHeads, headDim } = this.shape;
-    const { kernels, activations } = this.#engine;
+    const { activations } = this.#engine;
     const mark = activations.mark();
-    const { pointer, pageCount } = this.pages(layer, row);
-    const width = kvHeads * headDim;
-    for (let head = 0; head < kvHeads; head++) {
-      const offset = 4 * (start * width + head * headDim);
-      kernels.f32_kv_write(
-        pointer + 4 * pageCount * head,
-        k.pointer + offset,
-        v.pointer + offset,
-        0,
-        count,
-        at,
-        headDim,
-        width,
-        width,
-      );
-    }
+    const { pointer: pages, pageCount } = this.pages(layer, row);
+    this.#ops.writeKeys(k, v, {
+      ...this.shape,
+      dtype: this.dtype,
+      pages,
+      pageCount,
+      start,
+      count,
+      indices: 0,
+      at,
+    });
     activations.release(mark);
   }
 
-  /** The page lists of one layer and row, among the activations: `pageCount` addresses a head. */
+  /** The page lists of one layer and row, in the scope of the run: `pageCount` addresses a head. */
   pages(layer: number, row: number): { pointer: number; pageCount: number } {
-    const { kvHeads } = this.shape;
-    const { slabs } = this.#rows[row];
-    const pointer = this.#engine.activations.allocate(4 * Math.max(1, kvHeads * slabs.length));
-    const list = this.#engine.u32(pointer, kvHeads * slabs.length);
-    for (let head = 0; head < kvHeads; head++) {
-      for (let page = 0; page < slabs.length; page++) {
-        list[head * slabs.length + page] = this.#page(slabs[page], layer, head);
-      }
-    }
-    return { pointer, pageCount: slabs.length };
+    const state = this.#rows[row];
+    const lists = state.placed ?? this.#engine.uploadInt32(this.#pageLists(state));
+    const pageCount = state.slabs.length;
+    return { pointer: lists + 4 * layer * this.shape.kvHeads * pageCount, pageCount };
   }
 
   /** Columns seen so far, pads included (the reference's Cache.get_seq_length). */
@@ -169,6 +204,8 @@ export class KVCache {
     this.seen = Math.min(this.seen, seen);
     for (const row of this.#rows) {
       row.columns = row.columns.filter((column) => column < seen);
+      row.pages = undefined;
+      row.placed = undefined;
       const keep = Math.ceil(row.columns.length / PAGE_KEYS);
       for (const slab of row.slabs.splice(keep)) this.#slabs.release(slab);
       // What has room again will be written to.
@@ -206,8 +243,22 @@ export class KVCache {
     });
   }
 
+  #pageLists(row: CacheRow): Int32Array {
+    if (row.pages) return row.pages;
+    const { slabs } = row;
+    const { layers, kvHeads } = this.shape;
+    const lists = new Int32Array(layers * kvHeads * slabs.length);
+    for (let layer = 0, i = 0; layer < layers; layer++) {
+      for (let head = 0; head < kvHeads; head++) {
+        for (const slab of slabs) lists[i++] = this.#page(slab, layer, head);
+      }
+    }
+    row.pages = lists;
+    return lists;
+  }
+
   #page(slab: number, layer: number, head: number): number {
-    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim);
+    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim, this.dtype);
   }
 
   #checkRow(index: number): void {
@@ -223,6 +274,11 @@ export class KVCache {
     const copied = openSlabs(row).map((slab) => this.#slabs.copy(slab, spare.pop()!));
     return { columns: row.columns.slice(), slabs: [...full, ...copied] };
   }
+}
+
+/** Bytes of a slab: one page for each layer and key/value head. */
+export function slabBytes({ layers, kvHeads, headDim, kv_cache_dtype }: CacheShape): number {
+  return layers * kvHeads * pageBytes(headDim, kv_cache_dtype);
 }
 
 /** Slabs without room: nothing is written to them any more. */

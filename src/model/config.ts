@@ -23,7 +23,7 @@ export const HIDDEN_ACTS = [
 
 export type HiddenAct = (typeof HIDDEN_ACTS)[number];
 
-const POSITION_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+export const POSITION_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 
 /** The dtype that vision position ids are computed in. */
 export type PositionDtype = (typeof POSITION_DTYPES)[number];

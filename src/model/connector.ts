@@ -37,7 +37,7 @@ export function* connector(
   for (let image = 0; image < count; image++) {
     const source = x.slice(image * patches, patches);
     const target = shuffled.slice(image * states, states);
-    engine.kernels.f32_pixel_shuffle(target.pointer, source.pointer, side, x.columns, scale);
+    ops.pixelShuffle(target, source, side, scale);
   }
   const out = yield* ops.linear(shuffled, projection);
   tap?.(`${PATH}.modality_projection.proj`, out);

@@ -1,18 +1,17 @@
 import { InputError } from '../errors.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
-import { type CacheShape, KVCache } from './cache.js';
-import type { PositionDtype, SmolVLMConfig } from './config.js';
-import { connector } from './connector.js';
+import { KVCache } from './cache.js';
+import type { PositionDtype } from './config.js';
 import { tokenEmbeddings } from './embeddings.js';
+import { encodeTiles, stateKeys, tileKeys } from './encoder.js';
 import { type KeptImages, keepImages } from './images.js';
-import { mergeImages } from './merger.js';
+import { mergeImages, usedStates } from './merger.js';
 import type { BaseModel } from './model.js';
-import { imageTap, rotaryTap, textTap } from './tap-places.js';
+import { rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
 import { type ComputedPads, type PackedTokens, packTokens } from './tokens.js';
-import { GROUP_PATCHES, visionTransformer } from './vision.js';
 
 /** The inputs of the reference's `SmolVLMModel.forward`, under its names. */
 export interface ForwardInputs {
@@ -43,6 +42,23 @@ export interface ForwardOptions {
   position_dtype?: PositionDtype;
   /** Which pads are computed. Default: all, as the reference does. */
   pads?: ComputedPads;
+  /** The pictures of the inputs, read already. */
+  pictures?: Pictures;
+  /**
+   * For each row how many of its first keys the cache has already (`PrefixCache.adopt`): they are not computed again, nor
+   * are tiles that only they show. Infinity: the row takes no part.
+   */
+  held?: readonly number[];
+}
+
+/** The pictures of a batch, told apart by their content. */
+export interface Pictures {
+  /** Of pixels; states that are given have none. */
+  kept?: KeptImages;
+  /** For each tile the name of all that its states follow from. */
+  keys: readonly string[];
+  /** States of one tile. */
+  seqLen: number;
 }
 
 export interface ForwardResult {
@@ -68,13 +84,15 @@ export function* forward(
   cache.checkEngine(ops.engine);
   cache.checkBatch(batch);
   const { attention_mask, position_ids, cache_position } = inputs;
-  const { pads } = options;
+  const { pads, held } = options;
   const past = cache.seen;
-  const tokens = packTokens({ batch, sequence, past, attention_mask, position_ids, cache_position, pads });
+  const places = { attention_mask, position_ids, cache_position };
+  const tokens = packTokens({ batch, sequence, past, ...places, pads, held });
   const tap = taps && textTap(taps, tokens);
 
   const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);
-  const images = yield* imageStates(model, inputs, options);
+  const used = held && usedStates(tokens, isImage);
+  const images = yield* imageStates(model, inputs, options, used);
   if (images) mergeImages(model, hidden, tokens, isImage, images);
   if (taps) rotaryTap(model, taps, inputs, past, sequence);
   const observers = { ...options.observers, tap };
@@ -83,69 +101,82 @@ export function* forward(
   return { hidden: out, tokens, images, past_key_values: cache };
 }
 
-/** Pictures to states in the text model's width (SmolVLMModel.get_image_features), or the states given. */
+/**
+ * Pictures to states in the text model's width (SmolVLMModel.get_image_features), or the states given.
+ * @param used states that are asked for; the others may stay undefined. Default: all
+ */
 export function* imageStates(
   model: BaseModel,
-  { pixel_values, pixel_attention_mask, image_hidden_states }: ForwardInputs,
-  { taps, position_dtype }: ForwardOptions = {},
+  inputs: Pick<ForwardInputs, 'pixel_values' | 'pixel_attention_mask' | 'image_hidden_states'>,
+  options: Pick<ForwardOptions, 'taps' | 'position_dtype' | 'pictures'> = {},
+  used?: ReadonlySet<number>,
 ): Steps<ForwardResult['images']> {
   const { ops, config } = model;
-  const width = config.text_config.hidden_size;
-  if (image_hidden_states) return givenStates(model, image_hidden_states);
-  if (!pixel_values) return undefined;
-
-  const { num_channels, patch_size } = config.vision_config;
-  const kept = keepImages(pixel_values, pixel_attention_mask, num_channels, patch_size);
-  const total = kept.indices.length;
-  const patches = kept.patchMasks[0].length;
-  const seqLen = patches / config.scale_factor ** 2;
-  const states = ops.engine.tensor(Math.ceil(total * seqLen), width);
-  const group = Math.max(1, Math.floor(GROUP_PATCHES / patches));
-  for (let first = 0; first < total; first += group) {
-    const mark = ops.engine.activations.mark();
-    const count = Math.min(group, total - first);
-    const encoded = yield* encodeGroup(model, kept, first, count, position_dtype, taps);
-    ops.engine
-      .f32(states.pointer + 4 * first * seqLen * width, encoded.size)
-      .set(ops.engine.f32(encoded.pointer, encoded.size));
-    ops.engine.activations.release(mark);
-  }
+  const { taps, position_dtype } = options;
+  if (inputs.image_hidden_states) return givenStates(model, inputs.image_hidden_states);
+  if (!inputs.pixel_values) return undefined;
+  const { kept, keys, seqLen } =
+    options.pictures ?? (yield* readPixels(model, inputs, position_dtype, !taps));
+  const states = ops.engine.tensor(Math.ceil(kept!.indices.length * seqLen), config.text_config.hidden_size);
+  const isUsed = used && new Set(Array.from(used, (state) => Math.floor(state / seqLen)));
+  yield* encodeTiles(model, kept!, states, seqLen, {
+    positionDtype: position_dtype ?? config.position_dtype,
+    keys,
+    isUnused: isUsed && ((tile) => !isUsed.has(tile)),
+    taps,
+  });
   return { states, seqLen };
 }
 
-function* encodeGroup(
-  { ops, config, weights }: BaseModel,
-  kept: KeptImages,
-  first: number,
-  count: number,
-  positionDtype: PositionDtype = config.position_dtype,
-  taps?: Taps,
-): Steps<Tensor> {
-  const tap = taps && imageTap(taps, kept, first, config);
-  const { vision_config, scale_factor } = config;
-  const vision = weights.vision;
-  const x = yield* visionTransformer(ops, vision, vision_config, kept, first, count, positionDtype, { tap });
-  return yield* connector(ops, weights.connector, scale_factor, x, count, tap);
+/**
+ * The pictures among the inputs, told apart by their content; nothing where there are none.
+ * @throws InputError on shapes that do not fit each other or the config
+ */
+export function* readPictures(
+  model: BaseModel,
+  inputs: ForwardInputs,
+  position_dtype?: PositionDtype,
+): Steps<Pictures | undefined> {
+  checkInputs(inputs);
+  const { image_hidden_states, pixel_values } = inputs;
+  if (pixel_values) return yield* readPixels(model, inputs, position_dtype);
+  if (!image_hidden_states) return undefined;
+  checkStates(model, image_hidden_states);
+  const keys = yield* stateKeys(model, image_hidden_states);
+  return { keys, seqLen: image_hidden_states.dims[1] };
 }
 
-function givenStates({ ops, config }: BaseModel, states: HostTensor): ForwardResult['images'] {
+function* readPixels(
+  model: BaseModel,
+  { pixel_values, pixel_attention_mask }: ForwardInputs,
+  position_dtype: PositionDtype = model.config.position_dtype,
+  named = true,
+): Steps<Pictures> {
+  const { vision_config, scale_factor } = model.config;
+  const { num_channels, patch_size } = vision_config;
+  const kept = keepImages(pixel_values!, pixel_attention_mask, num_channels, patch_size);
+  const keys = named ? yield* tileKeys(model, kept, position_dtype) : [];
+  return { kept, keys, seqLen: kept.patchMasks[0].length / scale_factor ** 2 };
+}
+
+function givenStates(model: BaseModel, states: HostTensor): ForwardResult['images'] {
+  checkStates(model, states);
+  const [images, seqLen, width] = states.dims;
+  return { states: model.ops.engine.upload(states.data as Float32Array, [images * seqLen, width]), seqLen };
+}
+
+function checkStates({ config }: BaseModel, states: HostTensor): void {
   const width = config.text_config.hidden_size;
   if (states.dims.length !== 3 || states.dims[2] !== width) {
     const expected = `[images, states, ${width}]`;
     const where = 'image_hidden_states';
     throw new InputError({ what: 'wrong shape', where, expected, got: `[${states.dims}]` });
   }
-  const [images, seqLen] = states.dims;
-  return { states: ops.engine.upload(states.data as Float32Array, [images * seqLen, width]), seqLen };
 }
 
-export function newCache({ ops, config }: BaseModel, batch: number): KVCache {
-  return new KVCache(ops.engine, cacheShape(config), batch);
-}
-
-export function cacheShape({ text_config }: SmolVLMConfig): CacheShape {
-  const { num_hidden_layers, num_key_value_heads, head_dim } = text_config;
-  return { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim };
+/** A cache of the model's shape; all of them share one source of memory, so that prefixes can go from one to another. */
+export function newCache({ ops, cacheShape, prefixes }: BaseModel, batch: number): KVCache {
+  return new KVCache(ops.engine, cacheShape, batch, prefixes.slabs(cacheShape));
 }
 
 const TENSOR_INPUTS = [

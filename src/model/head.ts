@@ -34,6 +34,7 @@ export function* logits(
       hidden,
       chunk.map(({ token }) => token),
     );
+    yield* engine.drain();
     const values = engine.f32(scores.pointer, scores.size);
     for (const [i, { target }] of chunk.entries()) {
       data.set(values.subarray(i * vocabulary, (i + 1) * vocabulary), target * vocabulary);
@@ -48,11 +49,7 @@ export function* head({ ops, weights }: Model, hidden: Tensor, tokens: readonly 
   const { engine } = ops;
   const width = hidden.columns;
   const rows = engine.tensor(tokens.length, width);
-  for (const [i, token] of tokens.entries()) {
-    engine
-      .f32(rows.pointer + 4 * i * width, width)
-      .set(engine.f32(hidden.pointer + 4 * token * width, width));
-  }
+  ops.copyRows(rows, 0, hidden, engine.uploadInt32(tokens), tokens.length);
   return yield* ops.linear(rows, weights.lm_head);
 }
 

@@ -81,6 +81,8 @@ export class LayerRing {
    * @throws CheckpointError if it cannot be read; DisposedError
    */
   *read(layer: OutsideLayer, next: OutsideLayer | undefined): Steps<Named> {
+    // Calls that wait may be using the places that are read into.
+    yield* this.#engine.drain();
     let slot = this.#slots.find((one) => one.layer === layer);
     while (!slot) {
       // The layer before is done with, so that its place is free too.
@@ -130,7 +132,7 @@ export class LayerRing {
   }
 
   async #fill({ staging }: Slot, jobs: readonly Job[]): Promise<void> {
-    const reader = new WeightReader(this.#engine, staging, jobs, this.#sizes);
+    const reader = new WeightReader(this.#engine.apart, staging, jobs, this.#sizes);
     for (const file of this.#shards.files) {
       if (jobs.some(({ tensor }) => tensor.file === file)) await reader.readFile(file);
     }

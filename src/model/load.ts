@@ -12,19 +12,21 @@ import type { PositionDtype, SmolVLMConfig } from './config.js';
 import { convertShards } from './convert-weights.js';
 import { fittingDtypes } from './fitting-dtypes.js';
 import { type Level, levelConfig, levelTensors, wholeNames } from './levels.js';
-import { type LayerStreams, loadLowMemory } from './low-memory.js';
+import { loadLowMemory } from './low-memory.js';
 import {
   type BaseModel,
+  type CacheOptions,
   createBaseModel,
   createModel,
   createVisionModel,
   type Model,
+  type ModelOptions,
   type VisionModel,
 } from './model.js';
 import { type RandomRules, randomShards } from './random-weights.js';
 import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions {
+export interface LoadOptions extends EngineOptions, CacheOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
@@ -57,7 +59,7 @@ const CREATE: {
     engine: Engine,
     config: SmolVLMConfig,
     named: ReadonlyMap<string, Weight>,
-    streams?: LayerStreams,
+    options?: ModelOptions,
   ) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
@@ -75,9 +77,9 @@ export function createLevel<L extends Level>(
   engine: Engine,
   config: SmolVLMConfig,
   named: ReadonlyMap<string, Weight>,
-  streams?: LayerStreams,
+  options?: ModelOptions,
 ): LevelModels[L] {
-  return CREATE[level](engine, config, named, streams);
+  return CREATE[level](engine, config, named, options);
 }
 
 /** The same for any level: a folder of each of the three classes serves as far as it has the tensors. */
@@ -197,10 +199,10 @@ async function fill<L extends Level>(
     const reading = { signal, onProgress, quantize };
     if (options.low_memory) {
       const { named, streams } = await loadLowMemory(opened, engine, reading);
-      return createLevel(level, engine, config, named, streams);
+      return createLevel(level, engine, config, named, { ...options, streams });
     }
     const named = await loadWeights(shards, expected.tensors, engine, reading);
-    return createLevel(level, engine, config, named);
+    return createLevel(level, engine, config, named, options);
   } catch (error) {
     engine.dispose();
     throw error;

@@ -1,4 +1,4 @@
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import { quantizedRowBytes } from '../runtime/quantized-rows.js';
 import type { SmolVLMConfig } from './config.js';
 
@@ -26,4 +26,11 @@ const ROOM_TOKENS = 1024;
 /** Bytes that a run needs beside the weights: the activations of a tile and the cache of a prompt. */
 export function workingBytes(config: SmolVLMConfig): number {
   return activationBytes(config) + ROOM_TOKENS * cacheBytesPerToken(config);
+}
+
+const PREFIX_TOKENS = 2048;
+
+/** Bytes that earlier prompts' keys and values may take unless told otherwise: 128 MiB, or 2048 tokens if they take more. */
+export function prefixCacheBytes(config: SmolVLMConfig): number {
+  return Math.max(128 << 20, PREFIX_TOKENS * cacheBytesPerToken(config));
 }

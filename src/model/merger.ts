@@ -20,7 +20,7 @@ export function mergeImages(
   { states, seqLen }: { states: Tensor; seqLen: number },
 ): void {
   if (config.model_type === 'smolvlm') checkWholeImages(tokens, isImage, seqLen);
-  const places = Array.from({ length: tokens.batch * tokens.sequence }, (_, place) => place).filter(isImage);
+  const places = imagePlaces(tokens, isImage);
   if (places.length > states.rows) {
     throw new InputError({
       what: 'more <image> tokens than images',
@@ -30,14 +30,25 @@ export function mergeImages(
     });
   }
   const packed = new Map(Array.from(tokens.places, (place, token) => [place, token]));
-  const bytes = 4 * hidden.columns;
-  for (const [state, place] of places.entries()) {
-    // A masked <image> token takes its state with it, whether it is computed or not.
-    const token = packed.get(place);
-    if (token === undefined) continue;
-    const target = ops.engine.u8(hidden.pointer + token * bytes, bytes);
-    target.set(ops.engine.u8(states.pointer + state * bytes, bytes));
-  }
+  // A masked <image> token takes its state with it, whether it is computed or not.
+  const computed = [...places.entries()].filter(([, place]) => packed.has(place));
+  const to = ops.engine.uploadInt32(computed.map(([, place]) => packed.get(place)!));
+  const from = ops.engine.uploadInt32(computed.map(([state]) => state));
+  ops.copyRows(hidden, to, states, from, computed.length);
+}
+
+/** The states that computed tokens ask for, by their place among all states of the batch. */
+export function usedStates(tokens: PackedTokens, isImage: (place: number) => boolean): Set<number> {
+  const computed = new Set(tokens.places);
+  const used = new Set<number>();
+  for (const [state, place] of imagePlaces(tokens, isImage).entries())
+    if (computed.has(place)) used.add(state);
+  return used;
+}
+
+/** The places of all `<image>` tokens in order: the i-th one's state is the i-th. */
+function imagePlaces({ batch, sequence }: PackedTokens, isImage: (place: number) => boolean): number[] {
+  return Array.from({ length: batch * sequence }, (_, place) => place).filter(isImage);
 }
 
 function checkWholeImages(tokens: PackedTokens, isImage: (place: number) => boolean, seqLen: number): void {

@@ -1,20 +1,21 @@
 import type { Engine } from '../runtime/engine.js';
 
-/** Blocks of one size from the heap that count their users: the memory of a KV cache. */
+/** Blocks of one size from the heap that count their users: the memory of KV caches, which may share them. */
 export class Slabs {
   readonly #engine: Engine;
-  readonly #bytes: number;
+  /** Bytes of one. */
+  readonly bytes: number;
   /** Users of those slabs that have more than one. */
   readonly #users = new Map<number, number>();
 
   constructor(engine: Engine, bytes: number) {
     this.#engine = engine;
-    this.#bytes = bytes;
+    this.bytes = bytes;
   }
 
   /** @throws MemoryError */
   allocate(): number {
-    return this.#engine.heap.allocate(this.#bytes, 'KV cache');
+    return this.#engine.heap.allocate(this.bytes, 'KV cache');
   }
 
   /** All of them or none. @throws MemoryError */
@@ -49,7 +50,7 @@ export class Slabs {
 
   /** Overwrites `to` with what `from` holds; returns `to`. */
   copy(from: number, to: number): number {
-    this.#engine.u8(to, this.#bytes).set(this.#engine.u8(from, this.#bytes));
+    this.#engine.u8(to, this.bytes).set(this.#engine.u8(from, this.bytes));
     return to;
   }
 }

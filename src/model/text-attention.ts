@@ -33,9 +33,7 @@ export function* attention(
 ): Steps<Tensor> {
   const { ops, config, tokens, index, rotary, observers } = context;
   const { tap } = observers;
-  const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
-  const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
-  const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
+  const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
   tap?.(`${path}.q_proj`, q);
   tap?.(`${path}.k_proj`, k);
   tap?.(`${path}.v_proj`, v);
@@ -70,7 +68,8 @@ function* rowAttention(
   }
   const mark = ops.engine.activations.mark();
   const { pointer, pageCount } = cache.pages(index, row);
-  const shape = { kvHeads, headDim, scale: 1 / Math.sqrt(headDim), pageCount };
+  const scale = 1 / Math.sqrt(headDim);
+  const shape = { kvHeads, headDim, scale, pageCount, dtype: cache.dtype };
   const needsColumns = matrix !== undefined || runs.some(({ lastColumn }) => lastColumn !== undefined);
   const columns = needsColumns ? keyColumns(cache, tokens, row) : [];
   for (const run of runs) {
@@ -95,7 +94,7 @@ function* rowAttention(
     } else {
       // A pad with nothing to see: the reference's mask leaves all scores alike, so it averages every value of the row.
       const all = ops.packKeys(v, v, start, count, kvHeads, headDim);
-      const even = { ...shape, ...all, keys: count, causalStart: -1, scale: 0 };
+      const even = { ...shape, ...all, keys: count, causalStart: -1, scale: 0, dtype: undefined };
       yield* ops.attention(queries, all.pages, even, undefined, out);
       matrix?.fillEven(row, run);
     }

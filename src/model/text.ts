@@ -1,3 +1,4 @@
+import type { Engine } from '../runtime/engine.js';
 import type { Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
@@ -38,7 +39,10 @@ export function* textModel(
 ): Steps<Tensor> {
   const { engine } = ops;
   const { tap } = observers;
-  for (const [row, { keyColumns }] of tokens.rows.entries()) cache.reserve(row, keyColumns.length);
+  for (const [row, { keyColumns }] of tokens.rows.entries()) {
+    cache.reserve(row, keyColumns.length);
+    cache.placePages(row);
+  }
   const rotary = rotaryTables(ops, config, tokens.positions);
   observers.hidden?.(0, hidden, tokens);
   for (let index = 0; index < weights.layers.length; index++) {
@@ -65,17 +69,23 @@ export function* textModel(
 
 /** cos and sin of the tokens' rotary angles, [positions, head_dim] each (LlamaRotaryEmbedding). */
 export function rotaryTables(ops: Ops, config: SmolVLMTextConfig, positions: Int32Array): Rotary {
-  const { engine } = ops;
-  const dim = config.head_dim;
-  const cos = engine.tensor(positions.length, dim);
-  const sin = engine.tensor(positions.length, dim);
-  const frequencies = engine.tensor(dim / 2);
-  engine.kernels.f32_rope_inv_freq(frequencies.pointer, dim, config.rope_theta);
-  if (config.rope_scaling) scaleFrequencies(engine.f32(frequencies.pointer, dim / 2), config.rope_scaling);
-  const list = engine.uploadInt32(positions);
-  const { f32_rope_table } = engine.kernels;
-  f32_rope_table(cos.pointer, sin.pointer, list, frequencies.pointer, positions.length, dim);
-  return { cos, sin };
+  const list = ops.engine.uploadInt32(positions);
+  const frequencies = rotaryFrequencies(ops, config);
+  return ops.ropeTables(list, positions.length, frequencies, config.head_dim);
+}
+
+const frequencies = new WeakMap<Engine, number>();
+
+/** inv_freq [head_dim / 2] of the engine's text model, made once, when the model is: its pointer. */
+export function rotaryFrequencies({ engine }: Ops, config: SmolVLMTextConfig): number {
+  const made = frequencies.get(engine);
+  if (made !== undefined) return made;
+  const count = config.head_dim / 2;
+  const pointer = engine.heap.allocate(4 * count, 'rotary frequencies');
+  engine.kernels.f32_rope_inv_freq(pointer, config.head_dim, config.rope_theta);
+  if (config.rope_scaling) scaleFrequencies(engine.f32(pointer, count), config.rope_scaling);
+  frequencies.set(engine, pointer);
+  return pointer;
 }
 
 /** In place (LlamaDecoderLayer). */
@@ -90,11 +100,10 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
 
   x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
   tap?.(`${path}.post_attention_layernorm`, x);
-  const gate = yield* ops.linear(x, weights.gate_proj.weight, weights.gate_proj.bias);
+  const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
   tap?.(`${path}.mlp.gate_proj`, gate);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
   tap?.(`${path}.mlp.act_fn`, gate);
-  const up = yield* ops.linear(x, weights.up_proj.weight, weights.up_proj.bias);
   tap?.(`${path}.mlp.up_proj`, up);
   ops.multiply(gate, up);
   x = yield* ops.linear(gate, weights.down_proj.weight, weights.down_proj.bias);

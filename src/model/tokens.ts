@@ -54,11 +54,16 @@ export interface TokenInputs {
   cache_position?: HostTensor;
   /** Default: all. */
   pads?: ComputedPads;
+  /**
+   * For each row how many of its first keys the cache has already: they are left out. Infinity: the row takes no part, its
+   * pads neither. Default: none.
+   */
+  held?: readonly number[];
 }
 
 /** @throws InputError when a mask's or the positions' shape does not fit the tokens. */
 export function packTokens(inputs: TokenInputs): PackedTokens {
-  const { batch, sequence, past, attention_mask, position_ids, cache_position, pads = 'all' } = inputs;
+  const { batch, sequence, past, attention_mask, position_ids, cache_position, pads = 'all', held } = inputs;
   const isPad = maskReader(batch, sequence, past, attention_mask);
   const columns = cachePositions(sequence, past, cache_position);
   const position = positionReader(batch, sequence, columns, position_ids);
@@ -69,8 +74,11 @@ export function packTokens(inputs: TokenInputs): PackedTokens {
     const runs: TokenRun[] = [];
     const start = places.length;
     const keyColumns: number[] = [];
+    let heldKeys = held?.[row] ?? 0;
     for (let column = 0; column < sequence; column++) {
+      if (heldKeys === Number.POSITIVE_INFINITY) break;
       const isKey = !isPad(row, column);
+      if (isKey && heldKeys-- > 0) continue;
       if (!isKey && pads !== 'all' && (pads === 'none' || column < sequence - 1)) continue;
       if (!inPlace || runs.at(-1)?.isKey !== isKey) {
         const lastColumn = inPlace ? undefined : columns[column];

@@ -53,6 +53,7 @@ export function* runVision(
     const dtype = options.position_dtype ?? config.position_dtype;
     const { vision } = weights;
     const out = yield* visionTransformer(ops, vision, vision_config, images, first, count, dtype, observers);
+    yield* ops.engine.drain();
     collect('last', out);
     ops.engine.activations.release(mark);
   }

@@ -98,7 +98,7 @@ function* embeddings(
     const start = images.indices[first + i] * size;
     const pixels = engine.upload(images.pixels.subarray(start, start + size), [channels, height, width]);
     const target = inputs.slice(i * patches, patches);
-    engine.kernels.f32_patchify(target.pointer, pixels.pointer, channels, height, width, patch_size);
+    ops.patchify(target, pixels, patch_size);
     engine.activations.release(mark);
     const mask = images.patchMasks[first + i];
     positions.set(visionPositionIds(mask, rows, columns, num_patches_per_side, positionDtype), i * patches);
@@ -157,9 +157,7 @@ function* attention(
 ): Steps<Tensor> {
   const { engine } = ops;
   const path = `${PATH}.encoder.layers.${layer}.self_attn`;
-  const q = yield* ops.linear(x, weights.q_proj.weight, weights.q_proj.bias);
-  const k = yield* ops.linear(x, weights.k_proj.weight, weights.k_proj.bias);
-  const v = yield* ops.linear(x, weights.v_proj.weight, weights.v_proj.bias);
+  const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
   tap?.(`${path}.q_proj`, q);
   tap?.(`${path}.k_proj`, k);
   tap?.(`${path}.v_proj`, v);

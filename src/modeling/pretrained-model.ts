@@ -4,6 +4,7 @@ import { DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, randomModel } from '../model/load.js';
+import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
@@ -228,7 +229,8 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named, model.streams);
+        const { streams } = model;
+        return createLevel(level, engine, config, named, { ...closeReuse(model), streams });
       }),
     );
     this.#latest = changed.catch(() => before);
@@ -281,6 +283,17 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
 function floatName(dtype: unknown): PositionDtype {
   const name = dtypeName(dtype);
   return isFloatName(name) ? name : 'float32';
+}
+
+/** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
+function closeReuse(model: VisionModel | BaseModel): CacheOptions {
+  if (!('prefixes' in model)) return {};
+  const { cacheShape, prefixes, tiles } = model;
+  const { kv_cache_dtype } = cacheShape;
+  const options = { kv_cache_dtype, prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  prefixes.close();
+  tiles.close();
+  return options;
 }
 
 /** The dtype that was asked for, in the config and its parts, as the reference's from_pretrained leaves them. */

@@ -2,9 +2,10 @@ import type { SmolVLMConfig } from '../configuration/smolvlm-config.js';
 import type { KVCache } from '../model/cache.js';
 import { cacheFromTensors } from '../model/cache-import.js';
 import type { CacheLayer } from '../model/cache-tensors.js';
-import { cacheShape, imageStates } from '../model/forward.js';
+import { imageStates } from '../model/forward.js';
 import type { Level } from '../model/levels.js';
 import type { BaseModel } from '../model/model.js';
+import type { TileCache } from '../model/tile-cache.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import { PreTrainedModel } from './pretrained-model.js';
@@ -20,11 +21,22 @@ import {
   writeMatrix,
 } from './token-embeddings.js';
 
+/**
+ * What the image cache holds and has spared: `hits` tiles were there or stood twice in one call, `misses` were encoded. The
+ * `limit` in bytes may be changed at any time and holds from the next tile on. A change of the weights empties it.
+ */
+export type ImageCache = Pick<TileCache, 'limit' | 'bytes' | 'size' | 'hits' | 'misses' | 'clear'>;
+
 /** What the two classes with a text model share. */
 export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> extends PreTrainedModel<
   L,
   SmolVLMConfig
 > {
+  /** The states of tiles that were encoded before, by their content; see `clear()`. They are there once the weights are. */
+  get image_cache(): ImageCache {
+    return (this.model as BaseModel).tiles;
+  }
+
   /** Pictures [B, N, C, H, W] to states [images, states, hidden_size]; all-zero images are left out. */
   async get_image_features(
     pixel_values: HostTensor,
@@ -50,7 +62,10 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
    * @throws InputError for a shape other than [vocab_size, hidden_size]: `resize_token_embeddings` changes that
    */
   set_input_embeddings(value: { weight: HostTensor } | HostTensor): Promise<void> {
-    return this.run(({ ops, named }: BaseModel) => writeMatrix(ops.engine, named.get(EMBED_TOKENS)!, value));
+    return this.run(function* ({ ops, named, prefixes }: BaseModel): Steps<void> {
+      yield* writeMatrix(ops.engine, named.get(EMBED_TOKENS)!, value);
+      prefixes.clear();
+    });
   }
 
   /**
@@ -87,7 +102,7 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
     // biome-ignore lint/correctness/useYield: one step; its memory is bounded by the cache's own.
     return this.run(function* (model: BaseModel): Steps<KVCache> {
       const { engine } = model.ops;
-      return cacheFromTensors(engine, cacheShape(model.config), layers, attention_mask ?? undefined);
+      return cacheFromTensors(engine, model.cacheShape, layers, attention_mask ?? undefined);
     });
   }
 }

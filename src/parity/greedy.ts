@@ -148,6 +148,7 @@ function* lastScores(model: Model, inputs: ForwardInputs, golden: Golden): Steps
   );
   const scores = yield* head(model, hidden, last);
   const width = scores.columns;
+  yield* engine.drain();
   return last.map((_, row) => engine.f32(scores.pointer + 4 * row * width, width).slice());
 }
 

@@ -21,24 +21,23 @@ export async function runTapped(
   golden: Golden,
   take: (name: string, value: HostTensor<Float32Array>) => Promise<void>,
 ): Promise<HostTensor<Float32Array>> {
-  const { activations } = model.ops.engine;
   const queue: [string, HostTensor<Float32Array>][] = [];
   const drain = async () => {
     for (const [name, value] of queue.splice(0)) await take(name, value);
   };
-  const mark = activations.mark();
-  // Not Engine.run: that one does not wait for what a step gave out.
-  const steps = tapped(model, golden, (name, value) => queue.push([name, value]));
-  try {
-    for (;;) {
-      const { done, value } = steps.next();
-      await drain();
-      if (done) return value;
+  return model.ops.engine.run(function* () {
+    const steps = tapped(model, golden, (name, value) => queue.push([name, value]));
+    try {
+      for (;;) {
+        const { done, value } = steps.next();
+        if (queue.length > 0) yield drain();
+        if (done) return value;
+        yield value;
+      }
+    } finally {
+      steps.return(undefined as never);
     }
-  } finally {
-    steps.return(undefined as never);
-    activations.release(mark);
-  }
+  });
 }
 
 /** The same pass as a user runs it, without taps: the logits. */

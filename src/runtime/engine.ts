@@ -1,9 +1,12 @@
 import { instantiate } from '@assemblyscript/loader';
-import { abortError, DisposedError, InputError } from '../errors.js';
-import { Arena } from './arena.js';
+import { abortError, DisposedError, InputError, MemoryError } from '../errors.js';
+import { Arena, type Mark } from './arena.js';
 import { hasRelaxedSimd, kernelsModule } from './binaries.js';
+import { type KernelCall, partArguments, partCount, unsplit } from './call.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
+import { availableThreads, canShareMemory } from './host-worker.js';
 import type { Kernels } from './kernels.js';
+import { WorkerPool } from './pool.js';
 import { Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
 
@@ -17,43 +20,90 @@ export interface EngineOptions {
    * true: them or an error; 'auto': them where the host has them. Default: false.
    */
   relaxed?: boolean | 'auto';
+  /**
+   * Threads that compute, besides the caller's, which then stays free; any number gives the same bits. 'auto': as many as
+   * the host runs at once, where it shares memory between threads; else 1. With 1 the caller's thread computes. Default: 1.
+   */
+  threads?: number | 'auto';
+}
+
+/** What `create` has put together. */
+interface Parts {
+  memory: WebAssembly.Memory;
+  module: WebAssembly.Module;
+  kernels: Kernels & { heap_base(): number; scratch_bytes(): number };
+  limit: number;
+  relaxed: boolean;
+  pool?: WorkerPool;
 }
 
 /**
- * One WebAssembly instance with its memory, in three areas: weights, KV cache slabs (both straight from the heap), and
+ * One WebAssembly memory with its instance, in three areas: weights, KV cache slabs (both straight from the heap), and
  * activations (an arena with scopes). Runs are serialised: one computation at a time uses the activations.
+ *
+ * With threads, the calls of a run are written down for the workers, and the run goes on before they are done. Whatever
+ * looks into the memory from here (views, `kernels`) first waits for them, blocking; `drain` waits without blocking.
  */
 export class Engine {
   readonly heap: Heap;
   readonly activations: Arena;
+  /** Whether the kernels use relaxed SIMD: their bits then depend on the processor. */
+  readonly relaxed: boolean;
+  /** Values that go to workers: memory that no call before them uses. */
+  readonly #uploads: Arena;
+  readonly #module: WebAssembly.Module;
+  readonly #pool: WorkerPool | undefined;
+  readonly #scratchBytes: number;
+  readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
   readonly #pace = new Pace();
 
-  private constructor(memory: WebAssembly.Memory, kernels: Kernels, heapBase: number, limit: number) {
+  private constructor({ memory, module, kernels, limit, relaxed, pool }: Parts) {
     this.#memory = memory;
+    this.#module = module;
     this.#kernels = kernels;
-    this.heap = new Heap(memory, heapBase, limit);
+    this.#pool = pool;
+    this.#scratchBytes = kernels.scratch_bytes();
+    this.relaxed = relaxed;
+    this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
+    this.#uploads = new Arena(this.heap, 'uploads');
   }
 
-  /** @throws MemoryError when the host refuses even the first page. */
+  /**
+   * @throws MemoryError when the host refuses even the first page; InputError for threads or relaxed SIMD that it has not
+   */
   static async create({
     maximumBytes = MEMORY_LIMIT,
     module,
     ...options
   }: EngineOptions = {}): Promise<Engine> {
     const relaxed = useRelaxed(options.relaxed);
-    const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
-    const source = module ?? (await kernelsModule(relaxed, false));
-    const instance = await instantiate<Record<string, unknown>>(source, { env: { memory } });
-    const kernels = instance.exports as unknown as Kernels & { heap_base(): number };
-    return new Engine(memory, kernels, kernels.heap_base(), maximumBytes);
+    const threads = await threadCount(options.threads);
+    const memory =
+      threads > 1 ? sharedMemory() : new WebAssembly.Memory({ initial: 16, maximum: MOST_PAGES });
+    module ??= await kernelsModule(relaxed, threads > 1);
+    const instance = await instantiate<Record<string, unknown>>(module, { env: { memory } });
+    const kernels = instance.exports as unknown as Parts['kernels'];
+    const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+    const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
+    return new Engine({ memory, module, kernels, limit: maximumBytes, relaxed, pool });
+  }
+
+  /** Threads that compute. */
+  get threads(): number {
+    return this.#pool?.threads ?? 1;
   }
 
   /** @throws DisposedError after `dispose()`. */
   get kernels(): Kernels {
+    this.#pool?.finish();
+    return this.#live();
+  }
+
+  #live(): Kernels {
     if (this.#kernels) return this.#kernels;
     throw new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
   }
@@ -72,18 +122,64 @@ export class Engine {
     return this.heap.allocate(bytes, 'weights');
   }
 
+  /** Runs a kernel in one go, or writes it down for the workers. */
+  call(call: KernelCall): void {
+    if (this.#pool) this.#pool.push(call);
+    else {
+      const whole = unsplit(call);
+      for (let part = 0, parts = partCount(whole); part < parts; part++) this.#part(whole, part);
+    }
+  }
+
+  /** The same, pausing between the parts of the call. */
+  *steps(call: KernelCall): Steps<void> {
+    if (this.#pool) {
+      this.#pool.push(call);
+      yield;
+      return;
+    }
+    for (let part = 0, parts = partCount(call); part < parts; part++) {
+      this.#part(call, part);
+      yield;
+    }
+  }
+
+  /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
+  *drain(): Steps<void> {
+    if (this.#pool) yield this.#pool.drain();
+  }
+
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
   u8(pointer: number, length: number): Uint8Array {
+    this.#pool?.finish();
     return new Uint8Array(this.#memory.buffer, pointer, length);
   }
   i32(pointer: number, length: number): Int32Array {
+    this.#pool?.finish();
     return new Int32Array(this.#memory.buffer, pointer, length);
   }
   u32(pointer: number, length: number): Uint32Array {
+    this.#pool?.finish();
     return new Uint32Array(this.#memory.buffer, pointer, length);
   }
   f32(pointer: number, length: number): Float32Array {
+    this.#pool?.finish();
     return new Float32Array(this.#memory.buffer, pointer, length);
+  }
+
+  /**
+   * The memory and the kernels as they are, without waiting for calls: for places that no waiting call uses.
+   */
+  get apart(): Pick<Engine, 'heap' | 'allocateWeights' | 'kernels' | 'u8'> {
+    const live = () => this.#live();
+    return {
+      heap: this.heap,
+      get kernels() {
+        return live();
+      },
+      allocateWeights: (bytes) => this.allocateWeights(bytes),
+      u8: (pointer, length) => new Uint8Array(this.#memory.buffer, pointer, length),
+    };
   }
 
   /** A new tensor among the activations; its values are undefined. */
@@ -92,17 +188,27 @@ export class Engine {
     return new Tensor(this.activations.allocate(4 * size), shape);
   }
 
-  /** A tensor among the activations with these values. */
+  /** A tensor with these values, in the scope of the run. */
   upload(data: ArrayLike<number>, shape: readonly number[]): Tensor {
-    const tensor = this.tensor(...shape);
-    this.f32(tensor.pointer, tensor.size).set(data);
-    return tensor;
+    const pointer = this.#uploadPlace(data.length);
+    new Float32Array(this.#memory.buffer, pointer, data.length).set(data);
+    return new Tensor(pointer, shape);
   }
 
-  /** int32 values among the activations; returns their pointer. */
+  /** int32 values in the scope of the run; returns their pointer. */
   uploadInt32(data: ArrayLike<number>): number {
-    const pointer = this.activations.allocate(4 * data.length);
-    this.i32(pointer, data.length).set(data);
+    const pointer = this.#uploadPlace(data.length);
+    new Int32Array(this.#memory.buffer, pointer, data.length).set(data);
+    return pointer;
+  }
+
+  #uploadPlace(values: number): number {
+    // What is free among the activations may still be in use by calls that wait.
+    if (!this.#pool?.pending) return this.activations.allocate(4 * values);
+    const { bytes } = this.#uploads;
+    const pointer = this.#uploads.allocate(4 * values);
+    // So may be what the heap had to give.
+    if (this.#uploads.bytes > bytes) this.#pool.finish();
     return pointer;
   }
 
@@ -117,17 +223,63 @@ export class Engine {
    * @throws AbortError (the signal's reason) when `signal` is aborted; DisposedError after `dispose()`.
    */
   run<T>(compute: () => Steps<T>, signal?: AbortSignal): Promise<T> {
-    const look = () => {
-      void this.kernels;
-      if (signal?.aborted) throw abortError(signal);
-    };
-    const result = this.#last.then(() => {
-      look();
+    const result = this.#last.then(async () => {
+      this.#look(signal);
+      await this.#start();
       const mark = this.activations.mark();
-      return runSteps(compute(), this.#pace, look).finally(() => this.activations.release(mark));
+      const skip = () => this.#pool?.skip();
+      signal?.addEventListener('abort', skip);
+      try {
+        return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal));
+      } finally {
+        signal?.removeEventListener('abort', skip);
+        await this.#pool?.settle();
+        if (!this.disposed) {
+          this.#uploads.release(START);
+          this.activations.release(mark);
+        }
+      }
     });
     this.#last = result.catch(() => {});
     return result;
+  }
+
+  /** Lets the workers catch up where a run is far ahead of them, and at its end. */
+  *#paced<T>(steps: Steps<T>): Steps<T> {
+    if (!this.#pool) return yield* steps;
+    try {
+      for (;;) {
+        const { done, value } = steps.next();
+        if (done) {
+          yield* this.drain();
+          return value;
+        }
+        if (value) yield value;
+        else if (this.#pool.crowded) yield* this.drain();
+        else yield;
+      }
+    } finally {
+      steps.return(undefined as T);
+    }
+  }
+
+  /** @throws DisposedError; the signal's reason */
+  #look(signal: AbortSignal | undefined): void {
+    if (this.disposed) void this.kernels;
+    if (signal?.aborted) throw abortError(signal);
+  }
+
+  async #start(): Promise<void> {
+    if (!this.#pool || this.#pool.started) return;
+    const scratch = Array.from({ length: this.threads }, () =>
+      this.heap.allocate(this.#scratchBytes, 'scratch'),
+    );
+    await this.#pool.start(this.#module, this.#memory, scratch);
+  }
+
+  #part(call: KernelCall, part: number): void {
+    partArguments(call, part, this.#arguments);
+    (this.kernels[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
   }
 
   /**
@@ -137,7 +289,8 @@ export class Engine {
   dispose(): void {
     if (this.disposed) return;
     this.#kernels = undefined;
-    void this.#last.then(() => {
+    const ended = this.#pool?.dispose();
+    void Promise.all([this.#last, ended]).then(() => {
       // The last references to the memory: the host can take it back.
       const self = this as unknown as { heap?: Heap; activations?: Arena };
       self.heap = undefined;
@@ -157,4 +310,37 @@ function useRelaxed(wanted: boolean | 'auto' = false): boolean {
     expected: "a newer WebAssembly engine (Node 22 or later), or relaxed: 'auto'",
     got: 'true',
   });
+}
+
+const MOST_PAGES = 65536;
+const START: Mark = { chunk: 0, offset: 0 };
+/** More threads than this are a mistake. */
+const MOST_THREADS = 64;
+
+/** @throws InputError for a number that is none, or more than 1 where memory cannot be shared */
+async function threadCount(wanted: number | 'auto' = 1): Promise<number> {
+  if (wanted === 'auto') return canShareMemory() ? Math.min(MOST_THREADS, await availableThreads()) : 1;
+  const isCount = Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_THREADS;
+  if (isCount && (wanted === 1 || canShareMemory())) return wanted;
+  throw new InputError({
+    what: isCount ? 'this host shares no memory between threads' : 'wrong value',
+    where: 'threads',
+    expected: isCount
+      ? "1 or 'auto' (in a browser: a cross-origin isolated page)"
+      : `'auto' or 1 … ${MOST_THREADS}`,
+    got: String(wanted),
+  });
+}
+
+/** Hosts reserve a shared memory's maximum at once, and some refuse the largest. @throws MemoryError */
+function sharedMemory(): WebAssembly.Memory {
+  for (let maximum = MOST_PAGES; ; maximum /= 2) {
+    try {
+      return new WebAssembly.Memory({ initial: 16, maximum, shared: true });
+    } catch (error) {
+      if (maximum > 1024) continue;
+      const what = 'the host refused a shared memory';
+      throw new MemoryError({ what, where: 'threads', expected: `${maximum} pages`, got: String(error) });
+    }
+  }
 }

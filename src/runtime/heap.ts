@@ -22,6 +22,7 @@ export class Heap {
   #free: Block[] = [];
   #used = new Map<number, number>();
   #usedBytes = 0;
+  readonly #reserves = new Set<() => boolean>();
 
   constructor(memory: WebAssembly.Memory, base: number, limit: number) {
     this.memory = memory;
@@ -34,15 +35,25 @@ export class Heap {
     return this.#usedBytes;
   }
 
+  /**
+   * Names a holder of memory that is only useful, not needed (a cache): when memory runs short it is asked to free
+   * something, again and again, until it returns false. It may not allocate.
+   * @returns a function that takes the name off again
+   */
+  onShortage(giveBack: () => boolean): () => void {
+    this.#reserves.add(giveBack);
+    return () => this.#reserves.delete(giveBack);
+  }
+
   /** Throws MemoryError, with the numbers, if `bytes` more cannot fit. */
   check(bytes: number, purpose: string): void {
-    const available = this.limit - this.#top + this.#free.reduce((sum, block) => sum + block.bytes, 0);
-    if (bytes > available) this.#exhausted(bytes, purpose);
+    const available = () => this.limit - this.#top + this.#free.reduce((sum, block) => sum + block.bytes, 0);
+    while (bytes > available()) if (!this.#reclaim()) this.#exhausted(bytes, purpose);
   }
 
   allocate(bytes: number, purpose: string): number {
     const size = align(Math.max(bytes, 1));
-    const pointer = this.#takeFree(size) ?? this.#takeTop(size, purpose);
+    const pointer = this.#takeFree(size) ?? this.#takeAny(size, purpose);
     this.#used.set(pointer, size);
     this.#usedBytes += size;
     return pointer;
@@ -64,6 +75,22 @@ export class Heap {
     if (block.bytes === size) this.#free.splice(index, 1);
     else this.#free[index] = { pointer: pointer + size, bytes: block.bytes - size };
     return pointer;
+  }
+
+  /** From the top; where that is exhausted, from what caches give back. */
+  #takeAny(size: number, purpose: string): number {
+    for (;;) {
+      try {
+        return this.#takeFree(size) ?? this.#takeTop(size, purpose);
+      } catch (error) {
+        if (!(error instanceof MemoryError) || !this.#reclaim()) throw error;
+      }
+    }
+  }
+
+  #reclaim(): boolean {
+    for (const giveBack of this.#reserves) if (giveBack()) return true;
+    return false;
   }
 
   #takeTop(size: number, purpose: string): number {

@@ -1,18 +1,15 @@
+import { type AttentionShape, attend, type KeyRows, type Probabilities, writeKeys } from './attention.js';
+import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
-import type { Gemm } from './kernels.js';
-import { quantizedRowBytes } from './quantized-rows.js';
+import type { Kernels } from './kernels.js';
+import { PAGE_KEYS, type PageDtype, pageBytes } from './pages.js';
+import { type Linear, products } from './products.js';
+import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
-import { isQuantized, panelBytes, type Weight } from './weight.js';
+import type { PanelDtype, Weight } from './weight.js';
 
-/** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
-const STEP_MACS = 2e8;
-/** Rows of a product taken at once: their activations stay in the second-level cache while the weights stream by. */
-const STEP_ROWS = 120;
-/** Values of an elementwise step: about a millisecond. */
-const STEP_VALUES = 1 << 17;
-/** Query rows of one attention step. */
-const STEP_QUERIES = 32;
+export type { AttentionShape } from './attention.js';
 
 export type Activation = 'gelu_tanh' | 'gelu_erf' | 'gelu_quick' | 'relu' | 'selu' | 'silu';
 
@@ -29,139 +26,122 @@ export class Ops {
 
   /** x [M, K] · weightᵀ (+ bias) → [M, N]. */
   *linear(x: Tensor, weight: Weight, bias?: Weight | null): Steps<Tensor> {
-    const { N, K } = weight;
-    const M = x.size / K;
-    const out = this.engine.tensor(M, N);
-    if (isQuantized(weight.dtype)) {
-      yield* this.#quantizedLinear(out, x, weight, bias);
-      return out;
-    }
-    const gemm = this.#gemm(weight);
-    const bytes = panelBytes(weight.dtype, K);
-    const rowStep = Math.min(M, STEP_ROWS);
-    const columnStep = Math.max(8, Math.floor(STEP_MACS / (rowStep * K) / 8) * 8);
-    for (let row = 0; row < M; row += rowStep) {
-      const rows = Math.min(rowStep, M - row);
-      for (let column = 0; column < N; column += columnStep) {
-        const columns = Math.min(columnStep, N - column);
-        gemm(
-          out.pointer + 4 * (row * N + column),
-          x.pointer + 4 * row * K,
-          weight.pointer + (column / 8) * bytes,
-          bias ? bias.pointer + 4 * column : 0,
-          rows,
-          columns,
-          K,
-          K,
-          K,
-          N,
-          0,
-        );
-        yield;
-      }
-    }
+    const [out] = yield* this.linears(x, [{ weight, bias }]);
     return out;
+  }
+
+  /** Products of the same x [M, K] with several weights; x is quantised once for those that need it. */
+  linears(x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+    return products(this.engine, x, linears);
   }
 
   /** Rows `ids` of a matrix → [count, K]. The ids are int32 in wasm memory, each known to be in range. */
   gather(weight: Weight, ids: number, count: number, out?: Tensor): Tensor {
-    const { kernels } = this.engine;
-    out ??= this.engine.tensor(count, weight.K);
-    const gather = {
-      F32: kernels.f32_f32w_gather,
-      BF16: kernels.f32_bf16w_gather,
-      F16: kernels.f32_f16w_gather,
-      I8: kernels.f32_i8w_gather,
-      I4: kernels.f32_i4w_gather,
-    }[weight.dtype];
-    gather(out.pointer, weight.pointer, ids, count, weight.K);
+    const { K } = weight;
+    out ??= this.engine.tensor(count, K);
+    this.engine.call({
+      kernel: GATHER[weight.dtype],
+      args: [out.pointer, weight.pointer, ids, count, K],
+      axes: [this.#axis(3, count, K, [0, 4 * K, 2, 4])],
+    });
     return out;
   }
 
+  /** out[to[i]] = x[from[i]], i < count; the lists are int32 in wasm memory, 0 stands for 0, 1, 2 … */
+  copyRows(out: Tensor, to: number, x: Tensor, from: number, count: number): void {
+    const args = [out.pointer, to, x.pointer, from, count, x.columns];
+    this.engine.call({ kernel: 'f32_copy_rows', args });
+  }
+
+  /** The keyed 128-bit digest of memory (SipHash-2-4), in hexadecimal. The key is 16 bytes. */
+  digest(pointer: number, bytes: number, key: Uint8Array): string {
+    const { activations, kernels } = this.engine;
+    const mark = activations.mark();
+    const scratch = activations.allocate(32);
+    this.engine.u8(scratch, 16).set(key);
+    kernels.u128_siphash(scratch + 16, pointer, bytes, scratch);
+    const words = Array.from(this.engine.u32(scratch + 16, 4));
+    activations.release(mark);
+    return words.map((word) => word.toString(16).padStart(8, '0')).join('');
+  }
+
   layerNorm(x: Tensor, weight: Weight, bias: Weight, eps: number): Tensor {
-    const out = this.engine.tensor(x.rows, x.columns);
-    const { f32_layer_norm } = this.engine.kernels;
-    f32_layer_norm(out.pointer, x.pointer, weight.pointer, bias.pointer, x.rows, x.columns, eps);
+    const { rows, columns } = x;
+    const out = this.engine.tensor(rows, columns);
+    this.engine.call({
+      kernel: 'f32_layer_norm',
+      args: [out.pointer, x.pointer, weight.pointer, bias.pointer, rows, columns, eps],
+      axes: [this.#axis(4, rows, columns, [0, 4 * columns, 1, 4 * columns])],
+    });
     return out;
   }
 
   rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
-    const out = this.engine.tensor(x.rows, x.columns);
-    this.engine.kernels.f32_rms_norm(out.pointer, x.pointer, weight.pointer, x.rows, x.columns, eps);
+    const { rows, columns } = x;
+    const out = this.engine.tensor(rows, columns);
+    this.engine.call({
+      kernel: 'f32_rms_norm',
+      args: [out.pointer, x.pointer, weight.pointer, rows, columns, eps],
+      axes: [this.#axis(3, rows, columns, [0, 4 * columns, 1, 4 * columns])],
+    });
     return out;
   }
 
   /** In place: x += y. */
   add(x: Tensor, y: Tensor): void {
-    this.engine.kernels.f32_add(x.pointer, x.pointer, y.pointer, x.size);
+    this.#pairwise('f32_add', x, y);
   }
 
   /** In place: x *= y. */
   multiply(x: Tensor, y: Tensor): void {
-    this.engine.kernels.f32_mul(x.pointer, x.pointer, y.pointer, x.size);
+    this.#pairwise('f32_mul', x, y);
   }
 
   /** In place. */
   *activation(name: Activation, x: Tensor): Steps<void> {
-    const kernel = this.engine.kernels[`f32_${name}`];
-    for (let start = 0; start < x.size; start += STEP_VALUES) {
-      const pointer = x.pointer + 4 * start;
-      kernel(pointer, pointer, Math.min(STEP_VALUES, x.size - start));
-      yield;
-    }
+    yield* this.engine.steps({
+      kernel: `f32_${name}`,
+      args: [x.pointer, x.pointer, x.size],
+      axes: [this.#axis(2, x.size, 1, [0, 4, 1, 4])],
+    });
+  }
+
+  /** Tables [positions, dim] of the cosines and sines of rotary angles; positions int32, frequencies [dim / 2]. */
+  ropeTables(
+    positions: number,
+    count: number,
+    frequencies: number,
+    dim: number,
+  ): { cos: Tensor; sin: Tensor } {
+    const cos = this.engine.tensor(count, dim);
+    const sin = this.engine.tensor(count, dim);
+    this.engine.call({
+      kernel: 'f32_rope_table',
+      args: [cos.pointer, sin.pointer, positions, frequencies, count, dim],
+      axes: [this.#axis(4, count, dim, [0, 4 * dim, 1, 4 * dim, 2, 4])],
+    });
+    return { cos, sin };
   }
 
   /** In place: rotates the heads of x [tokens, heads·dim] by tables [tokens, dim]. */
   rope(x: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
-    const heads = x.columns / dim;
-    this.engine.kernels.f32_rope(x.pointer, cos.pointer, sin.pointer, x.rows, heads, dim, x.columns);
+    const { rows, columns } = x;
+    this.engine.call({
+      kernel: 'f32_rope',
+      args: [x.pointer, cos.pointer, sin.pointer, rows, columns / dim, dim, columns],
+      axes: [this.#axis(3, rows, columns, [0, 4 * columns, 1, 4 * dim, 2, 4 * dim])],
+    });
   }
 
-  /**
-   * Attention of one sequence: q [rows, heads·headDim] over keys that lie in pages.
-   * @param pages pointer to the page lists: `pageCount` addresses for each key/value head
-   * @param causalStart key index of the first row for a causal run, −1 for one that sees every key
-   * @param probs called with each head's strip of probabilities [count, keys] at row stride `ld`, where asked for
-   */
-  *attention(
+  /** Attention of one sequence: see `attend`. */
+  attention(
     q: Tensor,
     pages: number,
-    { keys, kvHeads, headDim, causalStart, scale, pageCount }: AttentionShape,
-    probs?: (head: number, firstRow: number, count: number, pointer: number, ld: number) => void,
+    shape: AttentionShape,
+    probs?: Probabilities,
     out = this.engine.tensor(q.rows, q.columns),
   ): Steps<Tensor> {
-    const { activations, kernels } = this.engine;
-    const heads = q.columns / headDim;
-    const width = q.columns;
-    const ld = Math.ceil(Math.max(keys, 1) / 128) * 128;
-    const mark = activations.mark();
-    const scratch = activations.allocate(4 * STEP_QUERIES * ld);
-    for (let head = 0; head < heads; head++) {
-      const list = pages + 4 * pageCount * Math.floor((head * kvHeads) / heads);
-      for (let row = 0; row < q.rows; row += STEP_QUERIES) {
-        const rows = Math.min(STEP_QUERIES, q.rows - row);
-        const offset = 4 * (row * width + head * headDim);
-        const start = causalStart < 0 ? -1 : causalStart + row;
-        const visible = start < 0 ? keys : Math.min(keys, start + rows);
-        kernels.f32_attention(
-          out.pointer + offset,
-          q.pointer + offset,
-          list,
-          scratch,
-          rows,
-          visible,
-          start,
-          headDim,
-          width,
-          width,
-          scale,
-        );
-        probs?.(head, row, rows, scratch, Math.ceil(visible / 128) * 128);
-        yield;
-      }
-    }
-    activations.release(mark);
-    return out;
+    return attend(this.engine, q, pages, shape, probs, out);
   }
 
   /**
@@ -176,74 +156,53 @@ export class Ops {
     kvHeads: number,
     headDim: number,
     indices = 0,
+    dtype: PageDtype = 'float32',
   ): { pages: number; pageCount: number } {
     const { engine } = this;
     const pageCount = Math.ceil(count / PAGE_KEYS);
-    const bytes = pageBytes(headDim);
-    const pages = engine.activations.allocate(4 * kvHeads * pageCount);
+    const bytes = pageBytes(headDim, dtype);
     const first = engine.activations.allocate(kvHeads * pageCount * bytes);
-    const list = engine.u32(pages, kvHeads * pageCount);
-    for (let i = 0; i < list.length; i++) list[i] = first + i * bytes;
-    const { f32_kv_write } = engine.kernels;
-    for (let head = 0; head < kvHeads; head++) {
-      const offset = 4 * (start * k.columns + head * headDim);
-      const target = pages + 4 * head * pageCount;
-      const { columns } = k;
-      f32_kv_write(
-        target,
-        k.pointer + offset,
-        v.pointer + offset,
-        indices,
-        count,
-        0,
-        headDim,
-        columns,
-        columns,
-      );
-    }
+    const pages = engine.uploadInt32(
+      Array.from({ length: kvHeads * pageCount }, (_, i) => first + i * bytes),
+    );
+    this.writeKeys(k, v, { pages, pageCount, dtype, kvHeads, headDim, start, count, indices, at: 0 });
     return { pages, pageCount };
   }
 
-  *#quantizedLinear(out: Tensor, x: Tensor, weight: Weight, bias?: Weight | null): Steps<void> {
-    const { activations, kernels } = this.engine;
-    const { N, K, dtype } = weight;
-    const M = x.size / K;
-    const mark = activations.mark();
-    const rows = activations.allocate(M * quantizedRowBytes(K, false));
-    const isInt8 = dtype === 'I8';
-    (isInt8 ? kernels.q_rows_i8w : kernels.q_rows_i4w)(rows, x.pointer, M, K, K);
-    yield;
-    const gemm = isInt8 ? kernels.f32_i8w_gemm : kernels.f32_i4w_gemm;
-    const step = Math.max(8, Math.floor(STEP_MACS / (M * K) / 8) * 8);
-    for (let column = 0; column < N; column += step) {
-      const panel = weight.pointer + (column / 8) * panelBytes(dtype, K);
-      const columns = Math.min(step, N - column);
-      gemm(out.pointer + 4 * column, rows, panel, bias ? bias.pointer + 4 * column : 0, M, columns, K, N);
-      yield;
-    }
-    activations.release(mark);
+  /** Keys and values of some rows [rows, kvHeads·headDim] to the key indices at, at + 1, … of each head's pages. */
+  writeKeys(k: Tensor, v: Tensor, rows: KeyRows): void {
+    writeKeys(this.engine, k, v, rows);
   }
 
-  #gemm(weight: Weight): Gemm {
-    const { kernels } = this.engine;
-    if (weight.dtype === 'F32') return kernels.f32_f32w_gemm;
-    return weight.dtype === 'BF16' ? kernels.f32_bf16w_gemm : kernels.f32_f16w_gemm;
+  /** Patches of an image [channels, height, width], each a row of channels·patch² values. */
+  patchify(out: Tensor, pixels: Tensor, patch: number): void {
+    const [channels, height, width] = pixels.shape;
+    const args = [out.pointer, pixels.pointer, channels, height, width, patch];
+    this.engine.call({ kernel: 'f32_patchify', args });
+  }
+
+  /** x [side², D] → out [(side / scale)², D·scale²]. */
+  pixelShuffle(out: Tensor, x: Tensor, side: number, scale: number): void {
+    this.engine.call({ kernel: 'f32_pixel_shuffle', args: [out.pointer, x.pointer, side, x.columns, scale] });
+  }
+
+  #pairwise(kernel: 'f32_add' | 'f32_mul', x: Tensor, y: Tensor): void {
+    this.engine.call({
+      kernel,
+      args: [x.pointer, x.pointer, y.pointer, x.size],
+      axes: [this.#axis(3, x.size, 1, [0, 4, 1, 4, 2, 4])],
+    });
+  }
+
+  #axis(size: number, units: number, values: number, moves: number[]): Axis {
+    return evenAxis(this.engine.threads, size, units, values, moves);
   }
 }
 
-export interface AttentionShape {
-  keys: number;
-  kvHeads: number;
-  headDim: number;
-  causalStart: number;
-  scale: number;
-  pageCount: number;
-}
-
-/** Keys in one page of the attention kernels. */
-export const PAGE_KEYS = 128;
-
-/** Bytes of one page: K and V of 128 keys for one key/value head (see Kernels.f32_kv_write). */
-export function pageBytes(headDim: number): number {
-  return 4 * PAGE_KEYS * (headDim + Math.ceil(headDim / 8) * 8);
-}
+const GATHER: Readonly<Record<PanelDtype, keyof Kernels>> = {
+  F32: 'f32_f32w_gather',
+  BF16: 'f32_bf16w_gather',
+  F16: 'f32_f16w_gather',
+  I8: 'f32_i8w_gather',
+  I4: 'f32_i4w_gather',
+};

@@ -3,7 +3,7 @@
  * drives it decides what happens there: nothing, a turn of the event loop, or the end. Where it yields a promise, it cannot
  * go on before that is settled.
  */
-export type Steps<T> = Generator<void | Promise<unknown>, T, void>;
+export type Steps<T> = Generator<undefined | Promise<unknown>, T, void>;
 
 /** How long the event loop may have to wait for its turn, with room for one more step: the promise is 20 ms. */
 const SLICE_MS = 6;

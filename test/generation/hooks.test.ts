@@ -5,7 +5,7 @@ import { InputError } from '../../src/errors.js';
 import { type GenerateArguments, generate } from '../../src/generation/generate.js';
 import type { GenerateOutput } from '../../src/generation/output.js';
 import type { HostTensor } from '../../src/runtime/tensor.js';
-import { defaultsOf, rowsOf, tiny } from './support.js';
+import { defaultsOf, held, rowsOf, tiny } from './support.js';
 
 async function run(args: GenerateArguments, checkpoint = 'one-image'): Promise<number[][]> {
   const { model, inputs } = await tiny(checkpoint);
@@ -107,8 +107,7 @@ test('a streamer gets the prompt, then a step’s ids for every row, then the en
 
 test('an error in a hook rejects the call and gives the cache back', async () => {
   const { model } = await tiny('one-image');
-  const held = () => model.ops.engine.heap.used - model.ops.engine.activations.bytes;
-  const before = held();
+  const before = held(model);
   const failing = () => {
     throw new RangeError('mine');
   };
@@ -122,15 +121,14 @@ test('an error in a hook rejects the call and gives the cache back', async () =>
       () => assert.unreachable(),
       (error) => assert.is(error.message, 'mine'),
     );
-    assert.is(held(), before);
+    assert.is(held(model), before);
   }
   assert.equal(await run({}), free);
 });
 
 test('an abort ends greedy decoding, sampling and beam search with AbortError, and gives the cache back', async () => {
   const { model } = await tiny('one-image');
-  const held = () => model.ops.engine.heap.used - model.ops.engine.activations.bytes;
-  const before = held();
+  const before = held(model);
   for (const args of [{}, { do_sample: true, num_return_sequences: 4 }, { num_beams: 3 }]) {
     for (const steps of [0, 1, 3]) {
       const abort = new AbortController();
@@ -149,7 +147,7 @@ test('an abort ends greedy decoding, sampling and beam search with AbortError, a
         signal: abort.signal,
       }).catch((e) => e);
       assert.is(error.name, 'AbortError');
-      assert.is(held(), before);
+      assert.is(held(model), before);
     }
   }
   assert.equal(await run({}), free);

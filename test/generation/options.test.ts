@@ -7,7 +7,7 @@ import { parseGenerationConfig, readGenerationConfig } from '../../src/generatio
 import { generate } from '../../src/generation/generate.js';
 import { resolveOptions } from '../../src/generation/options.js';
 import type { HostTensor } from '../../src/runtime/tensor.js';
-import { defaultsOf, rowsOf, tiny } from './support.js';
+import { defaultsOf, held, rowsOf, tiny } from './support.js';
 
 test('defaults are those of the reference’s GenerationConfig', () => {
   const settings = resolveOptions({});
@@ -104,13 +104,13 @@ test('what the reference also knows and asks for nothing is accepted', () => {
 
 async function refused(args: object): Promise<InputError> {
   const { model, inputs } = await tiny('one-image');
-  const before = model.ops.engine.heap.used - model.ops.engine.activations.bytes;
+  const before = held(model);
   const error = await generate(model, defaultsOf(model), { ...inputs, max_new_tokens: 2, ...args }).then(
     () => undefined,
     (caught: unknown) => caught,
   );
   assert.instance(error, InputError, JSON.stringify(args));
-  assert.is(model.ops.engine.heap.used - model.ops.engine.activations.bytes, before, 'nothing is held');
+  assert.is(held(model), before, 'nothing is held');
   return error as InputError;
 }
 

@@ -59,6 +59,12 @@ async function open(name: string): Promise<Tiny> {
   return { model, inputs: { ...inputs, position_dtype: 'float32' }, greedy };
 }
 
+/** Bytes that a model holds beside the activations (which stay as large as they once were) and what it keeps for later calls. */
+export function held({ ops, prefixes, tiles }: Model): number {
+  const { heap, activations } = ops.engine;
+  return heap.used - activations.bytes - prefixes.bytes - tiles.bytes;
+}
+
 /** One row of a batch without its pads and without the pictures of the others. */
 export function rowAlone(inputs: Tiny['inputs'], row: number): Tiny['inputs'] {
   const { input_ids, attention_mask, pixel_values, pixel_attention_mask, position_dtype } = inputs;

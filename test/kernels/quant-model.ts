@@ -150,7 +150,7 @@ export function product(
         }
         const scale = fround(w.scales[n * blocks + block]! * rows.scales[m * blocks + block]!);
         const value = fround(fround(sum) * scale);
-        total = block === 0 ? value : fround(total + value);
+        total = fround(total + value);
       }
       out[m * N + n] = bias ? fround(total + bias[n]!) : total;
     }

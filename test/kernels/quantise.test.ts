@@ -130,6 +130,7 @@ for (const bits of BITS) {
         best += exhaustive(bits, block);
       }
       const ratio = Math.sqrt(got / best);
+      console.log(bits, ratio);
       assert.ok(ratio >= 1 - 1e-6 && ratio <= 1 + QUANTISED_SEARCH_LOSS[bits], `ratio ${ratio}`);
     }
   });

@@ -74,13 +74,13 @@ export function fileBytes(bits: QuantisedBits, { q }: QuantisedRow, K: number): 
   });
 }
 
-/** The first of six bfloat16 values, from peak/127 up, with the least Σ(w − s·q)². */
+/** The first of four bfloat16 values, from peak/127 up, with the least Σ(w − s·q)². */
 function scale8(w: Float32Array): number {
   const peak = w.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   const first = (bitsOf(f(peak / 127)) + 0xffff) & 0xffff0000;
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 4; i++) {
     const s = floatOf(first + i * 0x10000);
     const inverse = f(1 / s);
     let error = 0;
@@ -96,14 +96,14 @@ function scale8(w: Float32Array): number {
   return best;
 }
 
-/** Of eight roundings the one with the largest (Σwq)²/Σq²; its Σwq/Σq², rounded to bfloat16. */
+/** Of six roundings the one with the largest (Σwq)²/Σq²; its Σwq/Σq², rounded to bfloat16. */
 function scale4(w: Float32Array): number {
   const peak = w.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   const unit = f((w.includes(peak) ? -1 : 1) / peak);
   let best = 1;
   let most = 0;
-  for (let i = 0; i < 8; i++) {
-    const inverse = f(unit * (7 + 0.28125 * i));
+  for (let i = 0; i < 6; i++) {
+    const inverse = f(unit * (7 + 0.40625 * i));
     let wq = 0;
     let qq = 0;
     for (const x of w) {

@@ -46,11 +46,18 @@ const arity: Record<keyof Kernels, number> = {
   f32_silu: 3,
   f32_silu_mul: 4,
   f32_kv_write: 9,
+  bf16_kv_write: 9,
+  i8_kv_write: 9,
+  i16_kv_write: 9,
   f32_attention: 11,
+  f32_bf16kv_attention: 11,
+  f32_i8kv_attention: 11,
+  f32_i16kv_attention: 11,
   f32_softmax: 4,
   f32_rope_inv_freq: 3,
   f32_rope_table: 6,
   f32_rope: 7,
+  f32_copy_rows: 6,
   f32_patchify: 6,
   f32_pixel_shuffle: 5,
   f32_all_zero: 2,
@@ -62,6 +69,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_sample: 3,
   f64_exp: 1,
   f64_pow: 2,
+  u128_siphash: 4,
 };
 
 const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1 };

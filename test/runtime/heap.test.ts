@@ -106,4 +106,34 @@ test('an arena gives scopes back, keeps its chunks, and returns them with trim',
   assert.is(h.used, 0);
 });
 
+test('before memory runs out, caches are asked to free theirs, in order, until it suffices or they have nothing left', () => {
+  const h = heap(16 * PAGE, 64);
+  const order: string[] = [];
+  const cache = (name: string, count: number) => {
+    const blocks = Array.from({ length: count }, () => h.allocate(2 * PAGE, name));
+    const forget = h.onShortage(() => {
+      const block = blocks.pop();
+      if (block === undefined) return false;
+      order.push(name);
+      h.free(block);
+      return true;
+    });
+    return { blocks, forget };
+  };
+  cache('first', 2);
+  const second = cache('second', 3);
+  h.allocate(4 * PAGE, 'needed');
+  assert.equal(order, [], 'there was room');
+  h.allocate(4 * PAGE, 'needed');
+  assert.equal(order, ['first', 'first']);
+  h.check(3 * PAGE, 'needed');
+  assert.equal(order, ['first', 'first', 'second'], 'a check counts what caches can give back, and takes it');
+  second.forget();
+  assert.throws(
+    () => h.allocate(6 * PAGE, 'needed'),
+    (error: Error) => error instanceof MemoryError && /needed.*bytes more/.test(error.message),
+  );
+  assert.is(second.blocks.length, 2);
+});
+
 test.run();

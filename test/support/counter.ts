@@ -79,7 +79,7 @@ export function counterPixels(count: number, name = 'inputs.pixel_values', seed 
 /** A checkpoint folder of this config whose weights are counted as they are read. */
 export function counterFolder(config: object, options: CounterOptions): CheckpointFolder {
   const text = new TextEncoder().encode(JSON.stringify(config));
-  const weights = new CounterFile(config, options);
+  const weights = counterFile(config, options);
   const files: Record<string, () => ByteSource> = {
     'config.json': () => bytesSource(text, 'config.json'),
     'model.safetensors': () => weights,
@@ -92,7 +92,11 @@ export function counterFolder(config: object, options: CounterOptions): Checkpoi
   });
 }
 
-/** model.safetensors of a config, its tensors in the manifest's order. */
+/** model.safetensors of a config, its tensors in the manifest's order; bytes are computed where they are read. */
+export function counterFile(config: object, options: CounterOptions): ByteSource & { readonly size: number } {
+  return new CounterFile(config, options);
+}
+
 class CounterFile implements ByteSource {
   readonly name = 'model.safetensors';
   readonly size: number;

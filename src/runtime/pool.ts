@@ -1,0 +1,197 @@
+import type { KernelCall } from './call.js';
+import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
+import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
+import { type HostWorker, maySleep, startWorker } from './host-worker.js';
+import type { WorkerMessage } from './worker.js';
+
+/** Calls that may be waiting before the run that makes them should pause. */
+const CROWDED = SLOTS / 2;
+
+/**
+ * Threads that carry out kernel calls in the order in which they are pushed, each call split over all of them. The
+ * caller's thread only writes calls down; it waits for them by `drain` (without blocking) or `finish` (blocking).
+ */
+export class WorkerPool {
+  readonly threads: number;
+  readonly #control: Int32Array<SharedArrayBuffer>;
+  readonly #ring: Ring;
+  readonly #ringBuffer = new SharedArrayBuffer(4 * SLOTS * SLOT_WORDS);
+  readonly #numbers: ReadonlyMap<string, number>;
+  #workers: HostWorker[] = [];
+  #starting: Promise<void> | undefined;
+  #produced = 0;
+  #tickets = 0;
+  #waiting = new Map<number, () => void>();
+  #failure: Error | undefined;
+  #ended = false;
+
+  /** @param names the module's exports */
+  constructor(threads: number, names: readonly string[]) {
+    this.threads = threads;
+    this.#control = new Int32Array(new SharedArrayBuffer(controlBytes(threads)));
+    this.#ring = ringViews(this.#ringBuffer);
+    this.#numbers = new Map([...names].sort().map((name, number) => [name, number]));
+  }
+
+  get started(): boolean {
+    return this.#workers.length === this.threads;
+  }
+
+  /** Starts the workers, once. @param scratch where each one's scratch areas lie */
+  start(module: WebAssembly.Module, memory: WebAssembly.Memory, scratch: readonly number[]): Promise<void> {
+    this.#starting ??= this.#start(module, memory, scratch);
+    return this.#starting;
+  }
+
+  /** Calls that are not done yet. */
+  get pending(): number {
+    if (this.#ended) return 0;
+    let done = this.#produced;
+    for (let worker = 0; worker < this.threads; worker++) {
+      const progress = Atomics.load(this.#control, progressOf(worker));
+      if (((progress - done) | 0) < 0) done = progress;
+    }
+    return (this.#produced - done) | 0;
+  }
+
+  /** Whether so many calls are waiting that the run should `drain` first. */
+  get crowded(): boolean {
+    return this.pending > CROWDED;
+  }
+
+  push(call: KernelCall): void {
+    if (!this.started) throw new Error('a kernel call outside Engine.run');
+    const number = this.#numbers.get(call.kernel);
+    if (number === undefined) throw new Error(`no kernel ${call.kernel}`);
+    writeCall(this.#ring, this.#slot(), call, number);
+    this.#publish();
+  }
+
+  /** Resolves when everything pushed so far is done; rejects if a kernel failed. */
+  async drain(): Promise<void> {
+    if (this.pending > 0) await this.#fence();
+    this.#check();
+  }
+
+  /** Blocks until everything pushed so far is done. */
+  finish(): void {
+    if (this.pending > 0) this.#wait(this.#produced);
+    this.#check();
+  }
+
+  /** Passes over the calls that are waiting; calls pushed before the next `drain` too. */
+  skip(): void {
+    Atomics.store(this.#control, SKIPPING, 1);
+  }
+
+  /** The end of a run: waits for the workers and lets them carry out calls again. */
+  async settle(): Promise<void> {
+    if (this.pending > 0) await this.#fence();
+    Atomics.store(this.#control, SKIPPING, 0);
+    this.#failure = undefined;
+  }
+
+  async dispose(): Promise<void> {
+    this.skip();
+    Atomics.store(this.#control, QUIT, 1);
+    this.#publish();
+    this.#ended = true;
+    const workers = this.#workers;
+    this.#workers = [];
+    await Promise.all(workers.map((worker) => worker.end()));
+    this.#fail(new Error('the engine was disposed of'));
+  }
+
+  async #start(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    scratch: readonly number[],
+  ): Promise<void> {
+    let left = this.threads;
+    const ready = new Promise<void>((resolve, reject) => {
+      const listener = {
+        message: (message: WorkerMessage) => {
+          if ('ready' in message) left--;
+          if ('failed' in message) listener.error(new Error(`a worker failed: ${message.failed}`));
+          if ('ticket' in message) this.#reached(message.ticket);
+          if (left === 0) resolve();
+        },
+        error: (error: Error) => {
+          reject(error);
+          this.#fail(error);
+        },
+      };
+      void (async () => {
+        for (let index = 0; index < this.threads; index++) {
+          const worker = await startWorker(listener);
+          this.#workers.push(worker);
+          worker.hold(true);
+          const control = this.#control.buffer;
+          const { threads } = this;
+          worker.start({
+            module,
+            memory,
+            control,
+            ring: this.#ringBuffer,
+            index,
+            threads,
+            scratch: scratch[index],
+          });
+        }
+      })().catch(reject);
+    });
+    try {
+      await ready;
+    } finally {
+      this.#hold(false);
+    }
+  }
+
+  #slot(): number {
+    // A slot is free once its call of a round ago is done.
+    if (this.pending >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
+    return (this.#produced & (SLOTS - 1)) * SLOT_WORDS;
+  }
+
+  #publish(): void {
+    this.#produced = (this.#produced + 1) | 0;
+    publish(this.#control, PRODUCED, this.#produced);
+  }
+
+  #wait(count: number): void {
+    const sleeps = maySleep();
+    for (let worker = 0; worker < this.threads; worker++) {
+      waitUntil(this.#control, progressOf(worker), count, sleeps);
+    }
+  }
+
+  #fence(): Promise<void> {
+    const ticket = ++this.#tickets;
+    writeFence(this.#ring, this.#slot(), ticket);
+    const reached = new Promise<void>((resolve) => this.#waiting.set(ticket, resolve));
+    this.#hold(true);
+    this.#publish();
+    return reached;
+  }
+
+  #reached(ticket: number): void {
+    this.#waiting.get(ticket)?.();
+    this.#waiting.delete(ticket);
+    if (this.#waiting.size === 0) this.#hold(false);
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const resolve of this.#waiting.values()) resolve();
+    this.#waiting.clear();
+  }
+
+  #check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** The process must not end while somebody waits, and may at any other time. */
+  #hold(alive: boolean): void {
+    for (const worker of this.#workers) worker.hold(alive);
+  }
+}

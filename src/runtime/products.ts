@@ -1,0 +1,93 @@
+import type { Engine } from './engine.js';
+import type { Kernels } from './kernels.js';
+import { quantizedRowBytes } from './quantized-rows.js';
+import { evenAxis, productSteps } from './splits.js';
+import type { Steps } from './steps.js';
+import type { Tensor } from './tensor.js';
+import { isQuantized, type PanelDtype, panelBytes, type QuantizedDtype, type Weight } from './weight.js';
+
+/** Rows of a product taken at once. */
+const STEP_ROWS = 120;
+/** The same for quantised products. */
+const STEP_QUANTIZED_ROWS = 128;
+
+/** One of several products with the same left side. */
+export interface Linear {
+  readonly weight: Weight;
+  readonly bias?: Weight | null;
+}
+
+const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
+  F32: 'f32_f32w_gemm',
+  BF16: 'f32_bf16w_gemm',
+  F16: 'f32_f16w_gemm',
+  I8: 'f32_i8w_gemm',
+  I4: 'f32_i4w_gemm',
+};
+
+/** x [M, K] · weightᵀ (+ bias) → [M, N] for several weights; x is quantised once for those that need it. */
+export function* products(engine: Engine, x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+  const outs = linears.map(({ weight: { N, K } }) => engine.tensor(x.size / K, N));
+  const mark = engine.activations.mark();
+  const quantized = new Map<QuantizedDtype, number>();
+  for (const [i, linear] of linears.entries()) {
+    const { dtype, K } = linear.weight;
+    if (outs[i].size === 0) continue;
+    if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
+    else {
+      const rows = quantized.get(dtype) ?? quantize(engine, x, K, dtype);
+      quantized.set(dtype, rows);
+      yield* quantizedProduct(engine, outs[i], rows, linear);
+    }
+  }
+  engine.activations.release(mark);
+  return outs;
+}
+
+function product(engine: Engine, out: Tensor, x: Tensor, { weight, bias }: Linear): Steps<void> {
+  const { N, K } = weight;
+  const M = out.rows;
+  const args = [out.pointer, x.pointer, weight.pointer, bias ? bias.pointer : 0, M, N, K, K, K, N, 0];
+  return split(engine, out, weight, args, STEP_ROWS, 4 * K);
+}
+
+/** Rows of K values for products with weights of this dtype: their pointer. */
+function quantize(engine: Engine, x: Tensor, K: number, dtype: QuantizedDtype): number {
+  const M = x.size / K;
+  const bytes = quantizedRowBytes(K, engine.relaxed);
+  const rows = engine.activations.allocate(M * bytes);
+  engine.call({
+    kernel: dtype === 'I8' ? 'q_rows_i8w' : 'q_rows_i4w',
+    args: [rows, x.pointer, M, K, K],
+    axes: [evenAxis(engine.threads, 2, M, K, [0, bytes, 1, 4 * K])],
+  });
+  return rows;
+}
+
+function quantizedProduct(engine: Engine, out: Tensor, rows: number, { weight, bias }: Linear): Steps<void> {
+  const { N, K } = weight;
+  const args = [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, out.rows, N, K, N];
+  return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, quantizedRowBytes(K, engine.relaxed));
+}
+
+/** A product's call, split over columns and rows. @param args out, rows, weight, bias, M, N … */
+function split(
+  engine: Engine,
+  { rows }: Tensor,
+  { N, K, dtype }: Weight,
+  args: readonly number[],
+  mostRows: number,
+  rowBytes: number,
+): Steps<void> {
+  const { rowStep, panelStep } = productSteps(engine.threads, rows, mostRows, Math.ceil(N / 8), 8 * K);
+  const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
+  if (args[3]) moves.push(3, 4);
+  return engine.steps({
+    kernel: GEMM[dtype],
+    args,
+    axes: [
+      { size: 5, units: N, step: 8 * panelStep, moves },
+      { size: 4, units: rows, step: rowStep, moves: [0, 4 * N, 1, rowBytes] },
+    ],
+  });
+}

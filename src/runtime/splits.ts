@@ -1,0 +1,49 @@
+import type { Axis } from './call.js';
+
+/** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
+const STEP_MACS = 2e8;
+/** Values of an elementwise step: about a millisecond. */
+const STEP_VALUES = 1 << 17;
+/** Parts a thread should get of a call that is split, so that none waits long for the last; and what a part is at least. */
+const PARTS_PER_THREAD = 4;
+const LEAST_PART_MACS = 1 << 16;
+const LEAST_PART_VALUES = 1 << 12;
+
+/**
+ * Rows and panels of one part of a product.
+ * @param mostRows rows whose activations stay in the second-level cache while the weights stream by
+ * @param panelMacs multiply-adds of one row with one panel
+ */
+export function productSteps(
+  threads: number,
+  rows: number,
+  mostRows: number,
+  panels: number,
+  panelMacs: number,
+): { rowStep: number; panelStep: number } {
+  const rowStep = Math.min(rows, mostRows);
+  let panelStep = Math.max(1, Math.floor(STEP_MACS / (rowStep * panelMacs)));
+  if (threads > 1) {
+    const wanted = Math.ceil((PARTS_PER_THREAD * threads) / Math.ceil(rows / rowStep));
+    const least = Math.ceil(LEAST_PART_MACS / (rowStep * panelMacs));
+    panelStep = Math.min(panelStep, Math.max(least, Math.ceil(panels / wanted)));
+  }
+  return { rowStep, panelStep: Math.min(panels, panelStep) };
+}
+
+/** An axis of `units` units of `values` values each, split into steps that are neither long nor tiny. */
+export function evenAxis(
+  threads: number,
+  size: number,
+  units: number,
+  values: number,
+  moves: number[],
+): Axis {
+  let step = Math.max(1, Math.floor(STEP_VALUES / values));
+  if (threads > 1) {
+    const least = Math.ceil(LEAST_PART_VALUES / values);
+    step = Math.min(step, Math.max(least, Math.ceil(units / (PARTS_PER_THREAD * threads))));
+  }
+  if (values === 1) step = Math.ceil(step / 16) * 16;
+  return { size, units, step: Math.min(Math.max(units, 1), step), moves };
+}
