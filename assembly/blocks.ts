@@ -2,7 +2,7 @@
 export const SUM_BLOCK: usize = 32;
 /** k that are spread out and widened at a time; a multiple of SUM_BLOCK. Changes no bits. */
 export const K_BLOCK: usize = 128;
-/** Rows that are spread out for the tiles of quantised products at a time; a multiple of their four. Changes no bits. */
+/** The same as ROW_BLOCK for quantised products, whose tiles have up to four rows. Changes no bits. */
 export const QUANT_ROW_BLOCK: usize = 128;
 /**
  * Rows of the largest tile. Changes no bits. Without a fused multiply-add a product needs a register of its own, and V8

@@ -12,6 +12,9 @@ import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadRows } from './quant_sp
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
 
+/** So few rows read two panels half the matrix apart, two long streams (see gemv.ts). */
+const PAIR_ROWS: usize = 8;
+
 export function f32_i8w_gemm(
   out: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize, K: usize, ldc: usize,
 ): void {
@@ -24,7 +27,7 @@ export function f32_i4w_gemm(
   gemm(I4, out, qa, w, bias, M, N, K, ldc);
 }
 
-/** How the relaxed build multiplies bytes: 0 two instructions (16-bit sums), 1 one (VPDPBUSD). The integers are the same. */
+/** Which form of the 7-bit dot product the relaxed build uses, see quant_relaxed.ts. No result depends on it. */
 let singleDot: bool = false;
 
 export function set_dot_form(form: i32): void {
@@ -46,40 +49,64 @@ function gemm(
   ldc <<= 2;
   const rowBytes = blocks * ROW_RECORD;
   const record = recordBytes(dtype);
+  const panels = (N + 7) >> 3;
   for (let m: usize = 0; m < M; m += QUANT_ROW_BLOCK) {
     const rows = min(QUANT_ROW_BLOCK, M - m);
+    const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
+    const apart = pairs * blocks * record;
+    const totals1 = quantTotals + (rows << 5) + 96;
     const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_RECORD;
     const span = SPREAD_BYTES / tileBytes;
     for (let b: usize = 0; b < blocks; b += span) {
       const count = min(span, blocks - b);
-      spreadRows(dtype, rowScratch, qa + m * rowBytes + b * ROW_RECORD, rowBytes, rows, count);
-      for (let n: usize = 0; n < N; n += 8) {
-        const to = out + m * ldc + (n << 2);
-        const columns = min<usize>(8, N - n);
-        if (b) loadTotals(to, ldc, rows, columns);
-        else memory.fill(quantTotals, 0, rows << 5);
-        let block = w + ((n >> 3) * blocks + b) * record;
+      spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, rowBytes, rows, count);
+      for (let p: usize = 0; p < panels - pairs; p++) {
+        const n0 = (p < pairs ? p : p + pairs) << 3, n1 = n0 + (pairs << 3);
+        const isPair = p < pairs;
+        let block = w + ((n0 >> 3) * blocks + b) * record;
+        startTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, b == 0);
+        if (isPair) startTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, b == 0);
         for (let s = rowScratch, end = s + count * tileBytes; s < end; s += tileBytes, block += record) {
-          if (!ASC_FEATURE_RELAXED_SIMD) plainTiles(dtype, s, s + tileBytes, block);
-          else if (singleDot) relaxedTiles(dtype, true, s, s + tileBytes, block);
-          else relaxedTiles(dtype, false, s, s + tileBytes, block);
+          tiles(dtype, quantTotals, s, s + tileBytes, block);
+          if (isPair) tiles(dtype, totals1, s, s + tileBytes, block + apart);
         }
-        storeTotals(to, ldc, rows, columns, b + count == blocks && bias ? bias + (n << 2) : 0);
+        const biasHere = b + count == blocks ? bias : 0;
+        storeTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, biasHere ? biasHere + (n0 << 2) : 0);
+        if (isPair) storeTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, biasHere ? biasHere + (n1 << 2) : 0);
       }
+    }
+    out += rows * ldc;
+    qa += rows * rowBytes;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) plainTiles(dtype, total, s, end, block);
+  else if (singleDot) relaxedTiles(dtype, true, total, s, end, block);
+  else relaxedTiles(dtype, false, total, s, end, block);
+}
+
+/** Totals are kept `[rows][8]`: rows of out may lie apart by what maps to the same lines of the cache. */
+function startTotals(total: usize, out: usize, ldc: usize, rows: usize, columns: usize, first: bool): void {
+  const zero = f32x4.splat(0);
+  for (const end = total + (rows << 5); total < end; total += 32, out += ldc) {
+    if (first) {
+      v128.store(total, zero);
+      v128.store(total, zero, 16);
+    } else if (columns >= 8) {
+      v128.store(total, v128.load(out));
+      v128.store(total, v128.load(out, 16), 16);
+    } else {
+      for (let c: usize = 0; c < columns << 2; c += 4) store<f32>(total + c, load<f32>(out + c));
     }
   }
 }
 
-/** Totals are kept `[rows][8]`: rows of out may lie apart by what maps to the same lines of the cache. */
-function loadTotals(out: usize, ldc: usize, rows: usize, columns: usize): void {
-  const end = quantTotals + (rows << 5);
-  for (let total = quantTotals; total < end; total += 32, out += ldc) memory.copy(total, out, columns << 2);
-}
-
-function storeTotals(out: usize, ldc: usize, rows: usize, columns: usize, bias: usize): void {
-  const end = quantTotals + (rows << 5);
-  for (let total = quantTotals; total < end; total += 32, out += ldc) {
-    if (columns == 8) {
+function storeTotals(total: usize, out: usize, ldc: usize, rows: usize, columns: usize, bias: usize): void {
+  for (const end = total + (rows << 5); total < end; total += 32, out += ldc) {
+    if (columns >= 8) {
       let low = v128.load(total), high = v128.load(total, 16);
       if (bias) {
         low = f32x4.add(low, v128.load(bias));

@@ -11,7 +11,7 @@
  */
 import { addScaled, I4, I8, scales4, SCALES } from './quant';
 import { SPREAD_HEAD, unpackNibbles } from './quant_spread';
-import { quantBlock, quantTotals } from './scratch';
+import { quantBlock } from './scratch';
 
 /** In memory, because V8 builds a splat anew at every use. */
 export const ONES: usize = memory.data<u16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
@@ -45,34 +45,34 @@ export function end(dtype: i32, single: bool, sum: v128, correction: v128, ones:
   return i32x4.add(i32x4.dot_i16x8_s(sum, ones), correction);
 }
 
-/** Adds the products of the spread rows s … stop with the record `block` to quantTotals. */
+/** Adds the products of the spread rows s … stop with the record `block` to `total`, `[rows][8]`. */
 // @ts-ignore: decorator
 @inline
-export function relaxedTiles(dtype: i32, single: bool, s: usize, stop: usize, block: usize): void {
+export function relaxedTiles(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize): void {
   if (dtype == I4) {
     unpackNibbles(quantBlock, block + SCALES);
-    if (single) tilesI4Single(s, stop, block);
-    else tilesI4(s, stop, block);
+    if (single) tilesI4Single(total, s, stop, block);
+    else tilesI4(total, s, stop, block);
   } else {
-    if (single) tilesI8Single(s, stop, block);
-    else tilesI8(s, stop, block);
+    if (single) tilesI8Single(total, s, stop, block);
+    else tilesI8(total, s, stop, block);
   }
 }
 
-function tilesI8(s: usize, stop: usize, block: usize): void {
-  tiles4x8(I8, false, quantTotals, s, stop, block, block + SCALES);
+function tilesI8(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, false, total, s, stop, block, block + SCALES);
 }
 
-function tilesI8Single(s: usize, stop: usize, block: usize): void {
-  tiles4x8(I8, true, quantTotals, s, stop, block, block + SCALES);
+function tilesI8Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I8, true, total, s, stop, block, block + SCALES);
 }
 
-function tilesI4(s: usize, stop: usize, block: usize): void {
-  tiles4x8(I4, false, quantTotals, s, stop, block, quantBlock);
+function tilesI4(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, false, total, s, stop, block, quantBlock);
 }
 
-function tilesI4Single(s: usize, stop: usize, block: usize): void {
-  tiles4x8(I4, true, quantTotals, s, stop, block, quantBlock);
+function tilesI4Single(total: usize, s: usize, stop: usize, block: usize): void {
+  tiles4x8(I4, true, total, s, stop, block, quantBlock);
 }
 
 // @ts-ignore: decorator

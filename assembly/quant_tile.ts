@@ -1,39 +1,72 @@
 /** The tiles of the plain build: int16 rows · int8 weights. */
 import { addPairs, addScaled, I4, scales4, SCALES } from './quant';
-import { SPREAD_HEAD, unpackNibbles } from './quant_spread';
-import { quantBlock, quantTotals } from './scratch';
+import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, unpackNibbles } from './quant_spread';
+import { quantBlock, quantWideBlock } from './scratch';
 
-/** Adds the products of the spread rows s … end with the record `block` to quantTotals. */
+/** Fewer rows than this do not pay for widening the weights beforehand. */
+const WIDE_ROWS: usize = 8;
+
+/** Adds the products of the spread rows s … end with the record `block` to `total`, `[rows][8]`. */
 // @ts-ignore: decorator
 @inline
-export function plainTiles(dtype: i32, s: usize, end: usize, block: usize): void {
-  if (dtype == I4) unpackNibbles(quantBlock, block + SCALES);
-  tiles2x8(quantTotals, s, end, dtype == I4 ? quantBlock : block + SCALES, scales4(block, 0), scales4(block, 1));
+export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
+  let w = block + SCALES;
+  if (dtype == I4) {
+    unpackNibbles(quantBlock, w);
+    w = quantBlock;
+  }
+  if (end - s < WIDE_ROWS / SPREAD_ROWS * SPREAD_RECORD) {
+    tiles(total, s, end, w, scales4(block, 0), scales4(block, 1));
+  } else {
+    widenBytes(quantWideBlock, w);
+    wideTiles(total, s, end, quantWideBlock, scales4(block, 0), scales4(block, 1));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function widenBytes(to: usize, from: usize): void {
+  for (const end = from + 256; from < end; from += 16, to += 32) {
+    v128.store(to, v128.load8x8_s(from));
+    v128.store(to, v128.load8x8_s(from, 8), 16);
+  }
+}
+
+function tiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
+  tiles2x8(false, total, s, end, w, scale0, scale1);
+}
+
+function wideTiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
+  tiles2x8(true, total, s, end, w, scale0, scale1);
 }
 
 /**
  * 2 rows × 8 outputs at a time: the 8 sums stay in registers. A sum has 16 terms of at most 127 · 32767 in each of its
- * two halves, under 2²⁸ together: an int32 holds it.
+ * two halves, 2²⁷ together: an int32 holds it. `wide`: the weights are int16 already (15 % faster with many rows).
  */
-function tiles2x8(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
-  const stop = w + 256;
+// @ts-ignore: decorator
+@inline
+function tiles2x8(
+  wide: bool, total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128,
+): void {
+  const stop = w + (wide ? 512 : 256);
   for (; s < end; total += 64) {
     let a0 = i32x4.splat(0), a1 = i32x4.splat(0), a2 = i32x4.splat(0), a3 = i32x4.splat(0);
     let b0 = i32x4.splat(0), b1 = i32x4.splat(0), b2 = i32x4.splat(0), b3 = i32x4.splat(0);
     const head = s;
     s += SPREAD_HEAD;
-    for (let p = w; p < stop; p += 32, s += 32) {
+    for (let p = w; p < stop; p += wide ? 64 : 32, s += 32) {
       const x = v128.load(s), y = v128.load(s, 16);
-      let weights = v128.load8x8_s(p);
+      let weights = wide ? v128.load(p) : v128.load8x8_s(p);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, weights));
       b0 = i32x4.add(b0, i32x4.dot_i16x8_s(y, weights));
-      weights = v128.load8x8_s(p, 8);
+      weights = wide ? v128.load(p, 16) : v128.load8x8_s(p, 8);
       a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, weights));
       b1 = i32x4.add(b1, i32x4.dot_i16x8_s(y, weights));
-      weights = v128.load8x8_s(p, 16);
+      weights = wide ? v128.load(p, 32) : v128.load8x8_s(p, 16);
       a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x, weights));
       b2 = i32x4.add(b2, i32x4.dot_i16x8_s(y, weights));
-      weights = v128.load8x8_s(p, 24);
+      weights = wide ? v128.load(p, 48) : v128.load8x8_s(p, 24);
       a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, weights));
       b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, weights));
     }

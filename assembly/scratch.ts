@@ -11,7 +11,8 @@ const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
 const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
 const QUANT_BLOCK_BYTES: usize = 256;
-const SUM_BYTES: usize = ROW_BLOCK * 4;
+const SUM_BYTES: usize = ROW_BLOCK * 4 * 2;
+const QUANT_WIDE_BYTES: usize = 512;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -27,8 +28,10 @@ export let biasScratch: usize = tileScratch + TILE_BYTES;
 export let quantTotals: usize = biasScratch + BIAS_BYTES;
 /** One block of a panel of int4 as bytes. */
 export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
-/** One number for each row of a block. */
-export let sumScratch: usize = quantBlock + QUANT_BLOCK_BYTES;
+/** One block of a quantised panel as int16. */
+export let quantWideBlock: usize = quantBlock + QUANT_BLOCK_BYTES;
+/** Two numbers for each row of a block, first one of all, then the other. */
+export let sumScratch: usize = quantWideBlock + QUANT_WIDE_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -37,7 +40,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return ROW_BYTES + PANEL_BYTES + TILE_BYTES + BIAS_BYTES + QUANT_TOTAL_BYTES + QUANT_BLOCK_BYTES + SUM_BYTES;
+  return sumScratch + SUM_BYTES - rowScratch;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -48,5 +51,6 @@ export function set_scratch(base: usize): void {
   biasScratch = tileScratch + TILE_BYTES;
   quantTotals = biasScratch + BIAS_BYTES;
   quantBlock = quantTotals + QUANT_TOTAL_BYTES;
-  sumScratch = quantBlock + QUANT_BLOCK_BYTES;
+  quantWideBlock = quantBlock + QUANT_BLOCK_BYTES;
+  sumScratch = quantWideBlock + QUANT_WIDE_BYTES;
 }

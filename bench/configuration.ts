@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, MemoryError } from '../src/errors.js';
 import { type PretrainedOptions, SmolVLMForConditionalGeneration } from '../src/modeling.js';
+import type { Engine } from '../src/runtime/engine.js';
 import { root } from '../test/support/paths.js';
 import type { Arithmetic } from './ceilings.js';
 
@@ -76,6 +77,9 @@ export function arithmeticOf({ dtype, relaxed }: Configuration): Arithmetic {
 /** A configuration that this version, this host or this size cannot have: reported, and the run goes on. */
 export class Unsupported extends Error {}
 
+/** The same prompt and tile come again and again: what was computed may not be used once more. */
+const NOTHING_KEPT: PretrainedOptions = { prefix_cache_bytes: 0, image_cache_bytes: 0 };
+
 /**
  * A checkpoint's model in a configuration.
  * @throws Unsupported, with the reason
@@ -83,11 +87,10 @@ export class Unsupported extends Error {}
 export async function openModel(
   folder: string,
   configuration: Configuration,
+  more: PretrainedOptions = NOTHING_KEPT,
 ): Promise<SmolVLMForConditionalGeneration> {
   const { dtype, threads, relaxed, kv_cache_dtype, low_memory } = configuration;
-  // What is measured again and again must be computed again and again.
-  const fresh = { prefix_cache_bytes: 0, image_cache_bytes: 0 };
-  const options = { dtype, threads, relaxed, kv_cache_dtype, low_memory, ...fresh } as PretrainedOptions;
+  const options = { dtype, threads, relaxed, kv_cache_dtype, low_memory, ...more } as PretrainedOptions;
   for (const key of Object.keys(options) as (keyof typeof options)[]) {
     if (options[key] === undefined) delete options[key];
   }
@@ -105,15 +108,21 @@ export async function openModel(
   throw new Unsupported(`not supported: ${missing.join(', ')} had no effect`);
 }
 
-/** What says nothing by itself is checked on the model: an option that is passed over in silence measures something else. */
+/** What says nothing by itself is looked up in the model: an option that is passed over in silence measures something else. */
 function optionsWithoutEffect(model: object, configuration: Configuration): string[] {
   const { threads, kv_cache_dtype, low_memory } = configuration;
-  const has = (name: string) => (model as Record<string, unknown>)[name];
+  const { model: inner } = model as unknown as { model: Inner };
   const missing: string[] = [];
-  if (threads > 1 && has('threads') !== threads) missing.push('threads');
-  if (kv_cache_dtype && kv_cache_dtype !== 'float32' && has('kv_cache_dtype') !== kv_cache_dtype) {
+  if (inner.ops.engine.threads !== threads) missing.push('threads');
+  if (kv_cache_dtype && (inner.kv_cache_dtype ?? 'float32') !== kv_cache_dtype)
     missing.push('kv_cache_dtype');
-  }
-  if (low_memory && has('low_memory') !== true) missing.push('low_memory');
+  if (low_memory && !inner.streams) missing.push('low_memory');
   return missing;
+}
+
+/** What the public class keeps to itself. */
+interface Inner {
+  readonly ops: { readonly engine: Engine };
+  readonly kv_cache_dtype?: string;
+  readonly streams?: object;
 }

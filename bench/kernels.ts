@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../test/support/paths.js';
 import { ARITHMETIC_NAMES, type Ceilings } from './ceilings.js';
+import { products } from './products.js';
 import type { Report } from './report.js';
 import { time } from './timing.js';
 import { type Bench, openBench } from './wasm.js';
@@ -16,7 +17,6 @@ interface Shapes {
 
 const MIB = 2 ** 20;
 const PAGE_KEYS = 128;
-const GEMM_DTYPES = ['f32', 'bf16', 'f16'] as const;
 const BUDGET = 0.12;
 
 export interface KernelOptions {
@@ -55,66 +55,75 @@ function peak({ ceilings, relaxed }: Context): { name: string; value: number } {
 }
 
 function benchGemm(context: Context, { name, M, K, N }: Shapes['gemm'][number]): void {
-  const { kernels, loops, base, fill } = context.bench;
-  const [a, out] = [base, base + 4 * M * K];
-  const w = Math.ceil((out + 4 * M * N) / 64) * 64;
+  const { bench, ceilings, report, relaxed } = context;
+  const [a, out] = [bench.base, aligned(bench.base + 4 * M * K)];
+  const scratch = aligned(out + 4 * M * N);
   const operations = 2e-9 * M * K * N;
-  fill(a, M * K);
-  fill(w, N * K);
-  // A few rows are enough for what goes at a gigaflop a second.
-  const rows = Math.min(M, Math.max(1, Math.floor(3e7 / (K * N))));
-  const scalar = time(() => loops.scalar_gemm(out, a, w, rows, N, K), { budget: 0.02 });
-  const scalarRate = (operations * rows) / M / scalar.least;
-  for (const dtype of GEMM_DTYPES) {
-    fill(w, N * K, dtype);
-    const gemm = kernels[`f32_${dtype}w_gemm`];
-    const against = peak(context);
-    const { median, ...spread } = time(() => gemm(out, a, w, 0, M, N, K, K, K, N, 0), { budget: BUDGET });
+  bench.fill(a, M * K);
+  let scalarRate = 0;
+  for (const { kernel, arithmetic, ...product } of products(bench, relaxed)) {
+    const w = aligned(scratch + product.scratchBytes(M, K));
+    product.fill(w, product.bytes(N, K));
+    scalarRate ||= scalarGemm(bench.loops, { out, a, w }, { M, N, K });
+    const against = { name: ARITHMETIC_NAMES[arithmetic], value: ceilings.arithmetic(arithmetic)! };
+    const { median, ...spread } = time(() => product.multiply({ out, a, w, scratch }, M, N, K), {
+      budget: BUDGET,
+    });
     const value = operations / median;
-    const note = `${(value / scalarRate).toFixed(1)} × scalar`;
-    const work = `f32_${dtype}w_gemm`;
-    context.report({
+    report({
       part: 'kernels',
       configuration: `${name}, M ${M}, K ${K}, N ${N}`,
-      work,
+      work: kernel,
       seconds: median,
       ...spread,
       value,
       unit: 'GFLOP/s',
       against,
-      note,
+      note: `${(value / scalarRate).toFixed(1)} × scalar`,
     });
   }
 }
 
-function benchGemv({ bench, report }: Context, { name, K, N }: Shapes['gemv'][number]): void {
-  const { kernels, loops, base, fill } = bench;
-  const panels = Math.ceil(N / 8) * 8;
-  for (const dtype of GEMM_DTYPES) {
-    const bytes = panels * K * (dtype === 'f32' ? 4 : 2);
-    const [a, out, w] = [base, base + MIB, base + 4 * MIB];
-    // Several copies one after the other, more than second-level caches hold, as the layers of a model follow each other.
+/** GFLOP/s of one float32 product at a time; a few rows are enough for that. */
+function scalarGemm(
+  { scalar_gemm }: Bench['loops'],
+  { out, a, w }: { out: number; a: number; w: number },
+  { M, N, K }: { M: number; N: number; K: number },
+): number {
+  const rows = Math.min(M, Math.max(1, Math.floor(3e7 / (K * N))));
+  return (2e-9 * rows * N * K) / time(() => scalar_gemm(out, a, w, rows, N, K), { budget: 0.02 }).least;
+}
+
+const aligned = (pointer: number) => Math.ceil(pointer / 64) * 64;
+
+function benchGemv({ bench, report, relaxed }: Context, { name, K, N }: Shapes['gemv'][number]): void {
+  const [a, out, scratch, w] = [0, 1, 2, 4].map((mebibytes) => bench.base + mebibytes * MIB);
+  bench.fill(a, K);
+  for (const { kernel, ...product } of products(bench, relaxed)) {
+    const bytes = product.bytes(N, K);
+    // Several copies one after the other, more than caches hold, as the layers of a model follow each other.
     const copies = Math.max(1, Math.min(64, Math.floor((384 * MIB) / bytes)));
-    fill(a, K);
-    fill(w, (copies * bytes) / (dtype === 'f32' ? 4 : 2), dtype);
+    product.fill(w, copies * bytes);
     const gigabytes = (copies * bytes) / 1e9;
-    const stream = time(() => loops.load_sum(w, copies * bytes), { budget: BUDGET / 2 });
-    const gemv = kernels[`f32_${dtype}w_gemm`];
+    const load = () => time(() => bench.loops.load_sum(w, copies * bytes), { budget: BUDGET / 3 }).least;
+    const before = load();
     const { median, ...spread } = time(
       () => {
-        for (let c = 0; c < copies; c++) gemv(out, a, w + c * bytes, 0, 1, N, K, K, K, N, 0);
+        for (let c = 0; c < copies; c++) {
+          product.multiply({ out, a, w: w + c * bytes, scratch }, 1, N, K);
+        }
       },
       { budget: BUDGET },
     );
     report({
       part: 'kernels',
       configuration: `${name}, one row, K ${K}, N ${N}`,
-      work: `f32_${dtype}w_gemm`,
+      work: kernel,
       seconds: median / copies,
       ...spread,
       value: gigabytes / median,
       unit: 'GB/s',
-      against: { name: 'load-sum of the same bytes', value: gigabytes / stream.least },
+      against: { name: 'load-sum of the same bytes', value: gigabytes / Math.min(before, load()) },
     });
   }
 }

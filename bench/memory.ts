@@ -11,7 +11,7 @@ const NEW_TOKENS = 64;
 export async function measureMemory({ size, folder, configuration }: Job, say: Say): Promise<void> {
   const config = sizeConfig(size);
   const bare = highWater();
-  const model = await openModel(folder, configuration);
+  const model = await openModel(folder, configuration, {});
   const loaded = highWater();
   await model.generate({
     input_ids: pictureIds(config),

@@ -6,12 +6,15 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Ceilings } from '../../bench/ceilings.js';
 import { openBench } from '../../bench/wasm.js';
+import { weightBytes } from '../../src/runtime/weight.js';
 import {
   ATTENTION_OVER_SCALAR,
   GEMM_OF_REGISTERS,
   GEMM_OVER_SCALAR,
   GEMV_BF16_OVER_SCALAR,
+  GEMV_INT4_OF_LOAD_SUM,
   GEMV_OF_LOAD_SUM,
+  GEMV_QUANTISED_OVER_SCALAR,
   RATIO_ATTEMPTS,
 } from '../tolerance.js';
 
@@ -76,38 +79,88 @@ test(`f32_f32w_gemm 120 × 768 × 3072 reaches ${GEMM_OF_REGISTERS} or more of m
   assert.ok(best >= GEMM_OF_REGISTERS, `${best.toFixed(2)}`);
 });
 
-/** 28 MB of weights in bfloat16, as matrices of a decoder's shapes one after the other. */
+/** Matrices of a decoder's shapes, 28 MB of weights of each one after the other. */
 const MATRICES = [
   [576, 1536],
   [1536, 576],
   [960, 2560],
 ] as const;
 
-for (const [K, N] of MATRICES) {
-  const copies = Math.floor((28 * MIB) / (2 * K * N));
-  const bytes = 2 * K * N;
-  const allRows = () => {
-    for (let c = 0; c < copies; c++) {
-      kernels.f32_bf16w_gemm(out, a, w + c * bytes, 0, 1, N, K, K, K, N, 0);
-    }
+/** One row against many matrices, by dtype. */
+const ROW_PRODUCTS = {
+  bfloat16: {
+    ...bf16Rows(),
+    ofScalar: GEMV_BF16_OVER_SCALAR,
+    ofLoadSum: GEMV_OF_LOAD_SUM,
+  },
+  int8: { ...quantizedRows('I8'), ofScalar: GEMV_QUANTISED_OVER_SCALAR, ofLoadSum: GEMV_OF_LOAD_SUM },
+  int4: { ...quantizedRows('I4'), ofScalar: GEMV_QUANTISED_OVER_SCALAR, ofLoadSum: GEMV_INT4_OF_LOAD_SUM },
+} as const;
+
+interface RowProduct {
+  name: string;
+  /** Bytes of a matrix of N outputs. */
+  bytes: (N: number, K: number) => number;
+  prepare: (bytes: number, K: number) => void;
+  multiply: (pointer: number, N: number, K: number) => void;
+}
+
+function bf16Rows(): RowProduct {
+  return {
+    name: 'f32_bf16w_gemm',
+    bytes: (N, K) => weightBytes('panel', 'BF16', N, K),
+    prepare: (bytes, K) => {
+      fill(a, K);
+      fill(w, bytes / 2, 'bf16');
+    },
+    multiply: (pointer, N, K) => kernels.f32_bf16w_gemm(out, a, pointer, 0, 1, N, K, K, K, N, 0),
   };
+}
 
-  test(`f32_bf16w_gemm, one row, ${K} × ${N}: at least ${GEMV_BF16_OVER_SCALAR} times as fast as one product at a time`, () => {
-    fill(a, K);
-    fill(w, copies * K * N, 'bf16');
-    const plain = () => {
-      for (let c = 0; c < copies; c++) loops.scalar_bf16_gemm(out, a, w + c * bytes, 1, N, K);
+/** Quantising the row is part of it: once for each matrix, more often than a model does. */
+function quantizedRows(dtype: 'I8' | 'I4'): RowProduct {
+  const gemm = dtype === 'I8' ? kernels.f32_i8w_gemm : kernels.f32_i4w_gemm;
+  const quantize = dtype === 'I8' ? kernels.q_rows_i8w : kernels.q_rows_i4w;
+  const row = base + 8 * MIB;
+  return {
+    name: dtype === 'I8' ? 'f32_i8w_gemm' : 'f32_i4w_gemm',
+    bytes: (N, K) => weightBytes('panel', dtype, N, K),
+    // Any bytes are weights; halves of ordinary size make the scales such too.
+    prepare: (bytes, K) => {
+      fill(a, K);
+      fill(w, bytes / 2, 'bf16');
+    },
+    multiply: (pointer, N, K) => {
+      quantize(row, a, 1, K, K);
+      gemm(out, row, pointer, 0, 1, N, K, N);
+    },
+  };
+}
+
+for (const [dtype, { name, ofScalar, ofLoadSum, ...product }] of Object.entries(ROW_PRODUCTS)) {
+  for (const [K, N] of MATRICES) {
+    const bytes = product.bytes(N, K);
+    const copies = Math.floor((28 * MIB) / bytes);
+    const allRows = () => {
+      for (let c = 0; c < copies; c++) product.multiply(w + c * bytes, N, K);
     };
-    const ratio = speedup(GEMV_BF16_OVER_SCALAR, allRows, plain);
-    assert.ok(ratio >= GEMV_BF16_OVER_SCALAR, `${ratio.toFixed(2)}`);
-  });
 
-  test(`f32_bf16w_gemm, one row, ${K} × ${N}: reads weights at ${GEMV_OF_LOAD_SUM} or more of a load-sum loop’s speed`, () => {
-    fill(a, K);
-    fill(w, copies * K * N, 'bf16');
-    const ratio = speedup(GEMV_OF_LOAD_SUM, allRows, () => loops.load_sum(w, copies * bytes));
-    assert.ok(ratio >= GEMV_OF_LOAD_SUM, `${ratio.toFixed(2)}`);
-  });
+    test(`${dtype}: ${name}, one row, ${K} × ${N}: at least ${ofScalar} times as fast as one bfloat16 product at a time`, () => {
+      product.prepare(copies * bytes, K);
+      // As many products; their weights lie in the cache or not, a loop like this does not feel it.
+      const plain = () => {
+        for (let c = 0; c < copies; c++) loops.scalar_bf16_gemm(out, a, w, 1, N, K);
+      };
+      const ratio = speedup(ofScalar, allRows, plain);
+      assert.ok(ratio >= ofScalar, `${ratio.toFixed(2)}`);
+    });
+
+    test(`${dtype}: ${name}, one row, ${K} × ${N}: reads weights at ${ofLoadSum} or more of a load-sum loop’s speed`, () => {
+      product.prepare(copies * bytes, K);
+      const ratio = speedup(ofLoadSum, allRows, () => loops.load_sum(w, copies * bytes));
+      assert.ok(ratio >= ofLoadSum, `${ratio.toFixed(2)}`);
+    });
+  }
 }
 
 for (const [rows, keys, headDim] of [

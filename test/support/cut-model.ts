@@ -1,12 +1,9 @@
 /** A model of the 256M size's real widths that is cut to two layers and a small vocabulary, with counter weights. */
 import { sizeConfig, sizeJson } from '../../bench/sizes.js';
-import { generationConfigOf } from '../../src/generation/config.js';
-import { type SmolVLMConfig as ModelConfig, parseConfig } from '../../src/model/config.js';
-import { loadModel } from '../../src/model/load.js';
+import type { SmolVLMConfig } from '../../src/model/config.js';
 import type { Model } from '../../src/model/model.js';
-import { Loaded } from '../../src/modeling/load-pretrained.js';
-import { SmolVLMConfig, SmolVLMForConditionalGeneration } from '../../src/modeling.js';
-import { counterFolder } from './counter.js';
+import { type PretrainedOptions, SmolVLMForConditionalGeneration } from '../../src/modeling.js';
+import { counterFile } from './counter.js';
 
 const CUT = { layers: 2, vocab_size: 1000 };
 
@@ -15,14 +12,21 @@ export interface CutModel {
   readonly model: SmolVLMForConditionalGeneration;
   /** … and what is inside. */
   readonly inner: Model;
-  readonly config: ModelConfig;
+  readonly config: SmolVLMConfig;
 }
 
-export async function cutModel(): Promise<CutModel> {
+/** One thread; nothing that was computed once is used again, unless the options say so. */
+export async function cutModel(options: PretrainedOptions = {}): Promise<CutModel> {
   const json = sizeJson('256m', CUT);
-  const inner = await loadModel(counterFolder(json, { dtype: 'BF16' }));
-  const generation = generationConfigOf(parseConfig(json));
-  const config = SmolVLMConfig.from_dict(json as Record<string, unknown>);
-  const model = new SmolVLMForConditionalGeneration(config, new Loaded(inner), generation);
+  const file = counterFile(json, { dtype: 'BF16' });
+  const weights = new Uint8Array(file.size);
+  await file.read(0, weights);
+  const files = {
+    'config.json': new TextEncoder().encode(JSON.stringify(json)),
+    'model.safetensors': weights,
+  };
+  const alone = { threads: 1, prefix_cache_bytes: 0, image_cache_bytes: 0, ...options };
+  const model = await SmolVLMForConditionalGeneration.from_pretrained(files, alone);
+  const { model: inner } = model as unknown as { model: Model };
   return { model, inner, config: sizeConfig('256m', CUT) };
 }

@@ -1,6 +1,6 @@
 /** What kernel calls amount to, by their arguments: products with weights, attention, and how many calls there were. */
 import type { Kernels } from '../../src/runtime/kernels.js';
-import type { Weight } from '../../src/runtime/weight.js';
+import { type PanelDtype, type Weight, weightBytes } from '../../src/runtime/weight.js';
 import { type KernelName, watchKernels } from './kernel-calls.js';
 
 /** One call of a matrix product with weights. */
@@ -21,27 +21,41 @@ export interface Work {
   readonly attentionMacs: number;
 }
 
-type Counter = { readonly product?: Product; readonly attentionMacs?: number };
-type Counters = { readonly [K in KernelName]?: (...args: Parameters<Kernels[K]>) => Counter };
+type Counted = { readonly product?: Product; readonly attentionMacs?: number };
+type Counters = { readonly [K in KernelName]?: (...args: Parameters<Kernels[K]>) => Counted };
+
+type Counter<K extends KernelName> = (...args: Parameters<Kernels[K]>) => Counted;
 
 /** out[M][N] = a[M][K] · Wᵀ over panels of 8 outputs. */
 const gemm =
-  (weightBytes: number): NonNullable<Counters['f32_f32w_gemm']> =>
+  (dtype: PanelDtype): Counter<'f32_f32w_gemm'> =>
   (_out, _a, pointer, _bias, M, N, K) => ({
-    product: { pointer, macs: M * N * K, bytes: Math.ceil(N / 8) * 8 * K * weightBytes },
+    product: { pointer, macs: M * N * K, bytes: weightBytes('panel', dtype, N, K) },
   });
+
+const quantizedGemm =
+  (dtype: PanelDtype): Counter<'f32_i8w_gemm'> =>
+  (_out, _a, pointer, _bias, M, N, K) => ({
+    product: { pointer, macs: M * N * K, bytes: weightBytes('panel', dtype, N, K) },
+  });
+
+/** A strip of rows is multiplied with the keys that its last row sees. */
+const attention: Counter<'f32_attention'> = (_out, _q, _pages, _probs, rows, keys, causalStart, headDim) => {
+  const visible = causalStart < 0 ? keys : Math.min(keys, causalStart + rows);
+  return { attentionMacs: 2 * rows * visible * headDim };
+};
 
 /** Kernels that multiply matrices: every one whose name says so must be here. */
 const COUNTERS: Counters = {
-  f32_f32w_gemm: gemm(4),
-  f32_bf16w_gemm: gemm(2),
-  f32_f16w_gemm: gemm(2),
-  f32_attention: (_out, _q, _pages, _probs, rows, keys, _start, headDim) => ({
-    attentionMacs: 2 * rows * keys * headDim,
-  }),
+  f32_f32w_gemm: gemm('F32'),
+  f32_bf16w_gemm: gemm('BF16'),
+  f32_f16w_gemm: gemm('F16'),
+  f32_i8w_gemm: quantizedGemm('I8'),
+  f32_i4w_gemm: quantizedGemm('I4'),
+  f32_attention: attention,
 };
 
-const MUST_COUNT = /gemm|gemv|attention|_dot/;
+const MUST_COUNT = /gemm|gemv|attention/;
 
 /** Counts the kernel calls of a computation in this thread. @throws Error for a product that nobody taught it to count */
 export async function countWork(compute: () => Promise<unknown>): Promise<Work> {
@@ -50,7 +64,7 @@ export async function countWork(compute: () => Promise<unknown>): Promise<Work> 
   let attentionMacs = 0;
   await watchKernels((name, args) => {
     calls.set(name, (calls.get(name) ?? 0) + 1);
-    const counter = COUNTERS[name] as ((...args: readonly number[]) => Counter) | undefined;
+    const counter = COUNTERS[name] as ((...args: readonly number[]) => Counted) | undefined;
     if (!counter && MUST_COUNT.test(name)) throw new Error(`no count for ${name}`);
     const counted = counter?.(...args);
     if (counted?.product) products.push(counted.product);
