@@ -164,13 +164,11 @@ export const GEMV_OF_LOAD_SUM = 0.25;
 /** Measured on Emerald Rapids: 6.9 to 10, the softmax included on one side only. */
 export const ATTENTION_OVER_SCALAR = 2;
 
-<<<<<<< HEAD
 /** Measured, the row's quantising included: 15 to 24 for int8 and for int4, beside a bfloat16 loop of as many products. */
 export const GEMV_QUANTISED_OVER_SCALAR = 4;
 
 /** Four bits take more instructions a byte than anything else: half of what int8 reaches where caches hold the weights. */
 export const GEMV_INT4_OF_LOAD_SUM = 0.12;
-=======
+
 /** Points of 100 that the embedded checkpoint's exact answers may lose against float32's (195 of the 200 committed pictures; int8 195, int4 194). */
 export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };
->>>>>>> quant
