@@ -119,7 +119,16 @@ export class KVCache {
     const { activations } = this.#engine;
     const mark = activations.mark();
     const { pointer: pages, pageCount } = this.pages(layer, row);
-    this.#ops.writeKeys(k, v, { ...this.shape, dtype: this.dtype, pages, pageCount, start, count, indices: 0, at });
+    this.#ops.writeKeys(k, v, {
+      ...this.shape,
+      dtype: this.dtype,
+      pages,
+      pageCount,
+      start,
+      count,
+      indices: 0,
+      at,
+    });
     activations.release(mark);
   }
 

@@ -15,11 +15,11 @@ import { type Level, levelConfig, levelTensors, wholeNames } from './levels.js';
 import { loadLowMemory } from './low-memory.js';
 import {
   type BaseModel,
+  type CacheOptions,
   createBaseModel,
   createModel,
   createVisionModel,
   type Model,
-  type CacheOptions,
   type ModelOptions,
   type VisionModel,
 } from './model.js';
