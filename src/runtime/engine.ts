@@ -37,6 +37,8 @@ interface Parts {
   relaxed: boolean;
   dotForm: DotForm;
   pool?: WorkerPool;
+  /** Whether to go on with one thread where the host starts no workers. */
+  mayStartNone: boolean;
 }
 
 /**
@@ -54,7 +56,8 @@ export class Engine {
   /** Values that go to workers: memory that no call before them uses. */
   readonly #uploads: Arena;
   readonly #module: WebAssembly.Module;
-  readonly #pool: WorkerPool | undefined;
+  #pool: WorkerPool | undefined;
+  readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
   readonly #arguments: number[] = [];
@@ -63,11 +66,12 @@ export class Engine {
   #last: Promise<unknown> = Promise.resolve();
   readonly #pace = new Pace();
 
-  private constructor({ memory, module, kernels, limit, relaxed, dotForm, pool }: Parts) {
+  private constructor({ memory, module, kernels, limit, relaxed, dotForm, pool, mayStartNone }: Parts) {
     this.#memory = memory;
     this.#module = module;
     this.#kernels = kernels;
     this.#pool = pool;
+    this.#mayStartNone = mayStartNone;
     this.#scratchBytes = kernels.scratch_bytes();
     this.relaxed = relaxed;
     this.#dotForm = dotForm;
@@ -95,7 +99,16 @@ export class Engine {
     kernels.set_dot_form(dotForm);
     const names = WebAssembly.Module.exports(module).map(({ name }) => name);
     const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
-    return new Engine({ memory, module, kernels, limit: maximumBytes, relaxed, dotForm, pool });
+    return new Engine({
+      memory,
+      module,
+      kernels,
+      limit: maximumBytes,
+      relaxed,
+      dotForm,
+      pool,
+      mayStartNone: options.threads === 'auto',
+    });
   }
 
   /** Threads that compute. */
@@ -281,7 +294,17 @@ export class Engine {
       this.heap.allocate(this.#scratchBytes, 'scratch'),
     );
     const what = { module: this.#module, memory: this.#memory, dotForm: this.#dotForm };
-    await this.#pool.start(what, scratch);
+    try {
+      await this.#pool.start(what, scratch);
+    } catch (error) {
+      await this.#pool.dispose();
+      if (!this.#mayStartNone) {
+        const expected = "a host that starts workers, or threads: 'auto' or 1";
+        throw new InputError({ what: 'no workers', where: 'threads', expected, got: String(error) });
+      }
+      for (const pointer of scratch) this.heap.free(pointer);
+      this.#pool = undefined;
+    }
   }
 
   #part(call: KernelCall, part: number): void {
