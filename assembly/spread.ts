@@ -24,7 +24,7 @@ export function spreadQuotients(s: usize, a: usize, lda: usize, M: usize, K: usi
 /** K values, each four times, `step` bytes apart. `divide` is a constant wherever this is called. */
 // @ts-ignore: decorator
 @inline
-function spreadRow(divide: bool, to: usize, step: usize, from: usize, K: usize, divisor: usize): void {
+export function spreadRow(divide: bool, to: usize, step: usize, from: usize, K: usize, divisor: usize): void {
   const sum = v128.load_splat<f32>(divisor);
   const whole = from + ((K & ~3) << 2);
   const end = from + (K << 2);

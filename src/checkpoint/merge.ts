@@ -73,9 +73,12 @@ class MergedSource implements ByteSource {
     into.set(encode(tensor.dtype, values));
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#factors = undefined;
-    return this.#base.close();
+    const adapters = this.#changed.flatMap(({ change: { replacement, lora } }) => {
+      return [replacement, lora?.a, lora?.b].flatMap((tensor) => tensor?.file ?? []);
+    });
+    await Promise.all([this.#base.close(), ...[...new Set(adapters)].map((file) => file.close())]);
   }
 
   async #add(

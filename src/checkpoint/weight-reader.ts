@@ -26,10 +26,15 @@ export interface LoadOptions {
   yieldTurn?: () => Promise<void>;
 }
 
-/** Bytes read at once: large enough for a disk or a connection, small enough to pack within a few milliseconds. */
-const PIECE_BYTES = 1 << 20;
-/** Pieces under way at once: while one is packed, the next is read. */
-const PIECES_AHEAD = 3;
+export interface PieceSizes {
+  /** Bytes read at once. */
+  readonly pieceBytes: number;
+  /** Pieces under way at once: while one is packed, the next is read. */
+  readonly ahead: number;
+}
+
+/** Pieces large enough for a disk or a connection, small enough to pack within a few milliseconds. */
+const SIZES: PieceSizes = { pieceBytes: 1 << 20, ahead: 3 };
 /** The event loop has its turn at least every 20 ms; a piece takes a few. */
 const SLICE_MS = 10;
 const ALIGNMENT = 64;
@@ -57,8 +62,8 @@ interface Reading {
 }
 
 /** Bytes of wasm memory that reading these tensors takes beside their final place. */
-export function stagingBytes(jobs: readonly Job[]): number {
-  return PIECES_AHEAD * slotBytes(jobs) + scratchBytes(jobs);
+export function stagingBytes(jobs: readonly Job[], { pieceBytes, ahead } = SIZES): number {
+  return ahead * slotBytes(jobs, pieceBytes) + scratchBytes(jobs);
 }
 
 /** For the scales of a panel. */
@@ -70,10 +75,10 @@ function scratchBytes(jobs: readonly Job[]): number {
 }
 
 /** A piece holds whole panels of a matrix: at least one, however long its rows are. */
-function slotBytes(jobs: readonly Job[]): number {
+function slotBytes(jobs: readonly Job[], pieceBytes: number): number {
   const largest = jobs.reduce((most, { weight, tensor }) => {
     return weight.layout === 'vector' ? most : Math.max(most, 8 * storedRowBytes(tensor));
-  }, PIECE_BYTES);
+  }, pieceBytes);
   return Math.ceil(largest / ALIGNMENT) * ALIGNMENT;
 }
 
@@ -86,6 +91,7 @@ export class WeightReader {
   #packer: Packer;
   #staging: number;
   #slotBytes: number;
+  #sizes: PieceSizes;
   #options: LoadOptions;
   #jobs: readonly Job[];
   #sliceEnd = 0;
@@ -93,11 +99,17 @@ export class WeightReader {
   #total: number;
 
   /** @param staging pointer to `stagingBytes(jobs)` bytes, or to those of a longer list */
-  constructor(engine: WeightMemory, staging: number, jobs: readonly Job[], options: LoadOptions = {}) {
+  constructor(
+    engine: WeightMemory,
+    staging: number,
+    jobs: readonly Job[],
+    options: LoadOptions & Partial<PieceSizes> = {},
+  ) {
+    this.#sizes = { ...SIZES, ...options };
     this.#engine = engine;
     this.#staging = staging;
-    this.#slotBytes = slotBytes(jobs);
-    this.#packer = new Packer(engine, staging + PIECES_AHEAD * this.#slotBytes);
+    this.#slotBytes = slotBytes(jobs, this.#sizes.pieceBytes);
+    this.#packer = new Packer(engine, staging + this.#sizes.ahead * this.#slotBytes);
     this.#jobs = jobs;
     this.#options = options;
     this.#total = jobs.reduce((sum, { tensor }) => sum + tensor.end - tensor.begin, 0);
@@ -111,16 +123,16 @@ export class WeightReader {
     this.#sliceEnd = performance.now() + SLICE_MS;
     const own = this.#jobs.filter(({ tensor }) => tensor.file === file);
     own.sort((a, b) => a.tensor.begin - b.tensor.begin);
-    const pieces = piecesOf(own, file.source.random === true);
+    const pieces = piecesOf(own, this.#sizes.pieceBytes, file.source.random === true);
     const ahead: Reading[] = [];
     let slot = 0;
     try {
       for (;;) {
-        while (ahead.length < PIECES_AHEAD) {
+        while (ahead.length < this.#sizes.ahead) {
           const { value: piece, done } = pieces.next();
           if (done) break;
           const pointer = this.#staging + slot * this.#slotBytes;
-          slot = (slot + 1) % PIECES_AHEAD;
+          slot = (slot + 1) % this.#sizes.ahead;
           ahead.push(this.#start(file.source, piece, pointer, ahead.at(-1)));
         }
         const [first] = ahead;
@@ -207,7 +219,7 @@ function isStale(view: Uint8Array): boolean {
  * Tensors of one file, sorted by their places, in pieces of whole panels. Neighbours share a piece where the source allows
  * it: most tensors of a model are vectors of a few kilobytes.
  */
-function* piecesOf(jobs: readonly Job[], shared: boolean): Generator<Piece, undefined> {
+function* piecesOf(jobs: readonly Job[], pieceBytes: number, shared: boolean): Generator<Piece, undefined> {
   let parts: Part[] = [];
   let offset = 0;
   let length = 0;
@@ -220,12 +232,12 @@ function* piecesOf(jobs: readonly Job[], shared: boolean): Generator<Piece, unde
     for (let row = 0; row < weight.N; ) {
       const at = tensor.begin + row * bytes;
       const joins =
-        shared && parts.length > 0 && at === offset + length && length + panel * bytes <= PIECE_BYTES;
+        shared && parts.length > 0 && at === offset + length && length + panel * bytes <= pieceBytes;
       if (!joins) {
         if (parts.length > 0) yield { offset, length, parts };
         [parts, offset, length] = [[], at, 0];
       }
-      const room = Math.floor((PIECE_BYTES - length) / (panel * bytes)) * panel;
+      const room = Math.floor((pieceBytes - length) / (panel * bytes)) * panel;
       const rows = Math.min(weight.N - row, Math.max(panel, room));
       parts.push({ job, from: length, row, rows });
       length += rows * bytes;

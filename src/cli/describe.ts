@@ -7,6 +7,7 @@ import { readGenerationConfig } from '../generation/config.js';
 import { greedy } from '../generation/greedy.js';
 import { loadModel, refuseAdapter } from '../model/load.js';
 import type { Model } from '../model/model.js';
+import { type DTypeOption, readOptions } from '../modeling/options.js';
 import type { SmolVLMProcessor } from '../processing/index.js';
 import { readArguments, readInteger, UsageError } from './arguments.js';
 import { embeddedCheckpoint } from './embedded.js';
@@ -18,6 +19,9 @@ const HELP = `smolvlm describe IMAGE… — answers a question about each pictur
   --prompt TEXT       the question (default: Describe this image.)
   --model DIR         a checkpoint folder (default: the small one that comes with the package)
   --adapter DIR       a PEFT LoRA adapter of that model, merged into it
+  --dtype D           float32, float16, bfloat16, int8 or int4: round or quantise the weights while they are read
+                      (default: as they are stored, if they fit in memory)
+  --low-memory        leave layers that do not fit in memory in the files; slower
   --max-new-tokens N  tokens of an answer at most (default: 128)
   --time              show how long each picture took
 
@@ -26,12 +30,15 @@ With several pictures each answer is preceded by its file's name. Progress is sh
 Examples:
   smolvlm describe scene.png --prompt "How many circles are there?"
   smolvlm describe *.jpg --model ./SmolVLM-256M-Instruct --max-new-tokens 64
+  smolvlm describe photo.jpg --model ./SmolVLM2-2.2B-Instruct --dtype int8
 `;
 
 export interface DescribeOptions {
   prompt: string;
   model: string;
   adapter?: string;
+  dtype?: string;
+  lowMemory: boolean;
   maxNewTokens: number;
   time: boolean;
 }
@@ -43,6 +50,8 @@ export async function describeCommand(args: string[]): Promise<number> {
     prompt: { type: 'string', short: 'p' },
     model: { type: 'string', short: 'm' },
     adapter: { type: 'string' },
+    dtype: { type: 'string' },
+    'low-memory': { type: 'boolean' },
     'max-new-tokens': { type: 'string', short: 'n' },
     time: { type: 'boolean' },
   });
@@ -56,6 +65,8 @@ export async function describeCommand(args: string[]): Promise<number> {
     prompt: values.prompt ?? 'Describe this image.',
     model: values.model ?? embeddedCheckpoint(),
     adapter: values.adapter,
+    dtype: values.dtype,
+    lowMemory: values['low-memory'] ?? false,
     maxNewTokens: readInteger(values['max-new-tokens'] ?? '128', 'max-new-tokens', 1),
     time: values.time ?? false,
   };
@@ -97,6 +108,7 @@ async function describeAll(
   } finally {
     progress.clear();
     loaded.model.ops.engine.dispose();
+    await loaded.model.streams?.close();
   }
 }
 
@@ -108,7 +120,7 @@ interface Loaded {
 }
 
 async function load(
-  { model: location, adapter: adapterLocation }: DescribeOptions,
+  { model: location, adapter: adapterLocation, dtype, lowMemory }: DescribeOptions,
   progress: ProgressLine,
   signal: AbortSignal,
 ): Promise<Loaded> {
@@ -119,6 +131,7 @@ async function load(
     const adapter =
       adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, { signal });
     const model = await loadModel(folder, {
+      ...readOptions({ dtype: dtype as DTypeOption, low_memory: lowMemory }),
       adapter,
       signal,
       progress_callback: ({ loaded, total }) => {

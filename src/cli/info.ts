@@ -7,9 +7,14 @@ import {
   expectedTensors,
   type TensorExpectation,
 } from '../checkpoint/manifest.js';
+import { joinScales, storedAs } from '../checkpoint/quantized.js';
+import type { CheckpointTensor } from '../checkpoint/shards.js';
 import { parseConfig, type SmolVLMConfig } from '../model/config.js';
+import { memoryOf } from '../model/fitting-dtypes.js';
 import { refuseAdapter } from '../model/load.js';
 import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
+import { uniformDtypes } from '../model/weight-dtypes.js';
+import type { PanelDtype } from '../runtime/weight.js';
 import { readArguments, UsageError } from './arguments.js';
 import { megabytes } from './terminal.js';
 
@@ -61,24 +66,38 @@ interface CheckpointInfo {
   files: { name: string; bytes: number }[];
   parts: Part[];
   total: Part;
-  memory: { weights: number; activations: number; cachePerToken: number };
+  memory: {
+    weights: number;
+    activations: number;
+    cachePerToken: number;
+    /** The weights' bytes with each dtype that from_pretrained takes; a quantised checkpoint has only its own. */
+    weightsByDtype: Record<string, number>;
+  };
+  quantization: SmolVLMConfig['quantization'];
   /** Tensors that the adapter adds a product to, and those that it replaces. */
   adapter?: { folder: string; merged: number; replaced: number };
 }
 
-type Tensors = ReadonlyMap<string, { dtype: string; shape: readonly number[]; begin: number; end: number }>;
+type Tensors = ReadonlyMap<string, CheckpointTensor>;
+
+const DTYPES: Readonly<Record<string, PanelDtype>> = { bfloat16: 'BF16', int8: 'I8', int4: 'I4' };
 
 async function checkpointInfo(folder: CheckpointFolder, adapter?: string): Promise<CheckpointInfo> {
   await refuseAdapter(folder);
   const config = parseConfig(await folder.json('config.json'));
   const shards = await folder.weights();
   const expected = expectedTensors(config);
-  checkTensors(expected, shards.tensors, folder.name);
+  const { quantization } = config;
+  const held = quantization ? joinScales(expected.tensors, shards.tensors, folder.name) : shards.tensors;
+  checkTensors(expected, held, folder.name);
   const part = (name: string, prefix: string) => {
     const tensors = expected.tensors.filter((tensor) => tensor.name.startsWith(prefix));
-    return describePart(name, tensors, shards.tensors);
+    return describePart(name, tensors, held);
   };
-  const total = describePart('total', expected.tensors, shards.tensors);
+  const total = describePart('total', expected.tensors, held);
+  const byDtype = (quantization ? [] : Object.entries(DTYPES)).map(([name, dtype]) => {
+    return [name, memoryOf(expected.tensors, held, uniformDtypes(dtype))];
+  });
   return {
     folder: folder.name,
     config,
@@ -97,7 +116,9 @@ async function checkpointInfo(folder: CheckpointFolder, adapter?: string): Promi
       weights: total.memory,
       activations: activationBytes(config),
       cachePerToken: cacheBytesPerToken(config),
+      weightsByDtype: Object.fromEntries(byDtype),
     },
+    quantization,
     adapter: adapter === undefined ? undefined : await adapterInfo(adapter, expected),
   };
 }
@@ -122,13 +143,13 @@ async function tokensPerTile(folder: CheckpointFolder, config: SmolVLMConfig): P
 
 function describePart(name: string, expected: readonly ExpectedTensor[], tensors: Tensors): Part {
   const held = expected.map((tensor) => tensors.get(tensor.name)!);
-  const size = ({ shape }: { shape: readonly number[] }) => shape.reduce((product, n) => product * n, 1);
+  const stored = held.flatMap((tensor) => (tensor.scale ? [tensor, tensor.scale] : [tensor]));
   return {
     name,
     tensors: held.length,
-    parameters: held.reduce((sum, tensor) => sum + size(tensor), 0),
-    dtypes: [...new Set(held.map(({ dtype }) => dtype))],
-    bytes: held.reduce((sum, { begin, end }) => sum + end - begin, 0),
+    parameters: expected.reduce((sum, { N, K }) => sum + N * K, 0),
+    dtypes: [...new Set(held.map(storedAs))],
+    bytes: stored.reduce((sum, { begin, end }) => sum + end - begin, 0),
     memory: weightMemoryBytes(expected, tensors),
   };
 }
@@ -141,12 +162,14 @@ function table({
   parts,
   total,
   memory,
+  quantization,
   adapter,
 }: CheckpointInfo): string {
   const { vision_config: vision, text_config: text } = config;
   const tied = text.tie_word_embeddings ? ', lm_head tied' : '';
+  const quantized = quantization ? `, quantised by ${quantization.quant_method}` : '';
   const lines = [
-    `${folder} (${config.model_type})`,
+    `${folder} (${config.model_type}${quantized})`,
     `  vision  ${vision.num_hidden_layers} layers × ${vision.hidden_size}, ${vision.num_attention_heads} heads, ` +
       `${vision.image_size} px in patches of ${vision.patch_size}, ${vision.hidden_act}`,
     `  text    ${text.num_hidden_layers} layers × ${text.hidden_size}, ${text.num_attention_heads} heads over ` +
@@ -169,10 +192,13 @@ function table({
     );
   }
   const context = text.max_position_embeddings;
+  const others = Object.entries(memory.weightsByDtype).map(
+    ([name, bytes]) => `${megabytes(bytes)} as ${name}`,
+  );
   lines.push(
     '',
     'memory it will need',
-    `  weights      ${megabytes(memory.weights)}`,
+    `  weights      ${[megabytes(memory.weights), ...others].join(', ')}`,
     `  activations  about ${megabytes(memory.activations)} for a tile`,
     `  KV cache     ${megabytes(memory.cachePerToken * 1000)} for 1000 tokens, ` +
       `${megabytes(memory.cachePerToken * context)} for the whole context of ${context}`,

@@ -86,11 +86,17 @@ export class Decoder {
 
   /** Gives the cache back, but for what the prefix cache keeps. */
   dispose(): void {
-    this.#keep(false);
+    const { prefixes } = this.#model;
+    if (this.#rows && this.#epoch === prefixes.epoch) {
+      for (const [i, row] of this.#rows.entries()) prefixes.keep(this.#cache, i, row, false);
+    }
     this.#cache.dispose();
   }
 
-  /** The first pass, behind what is known of each row. */
+  /**
+   * The prompt, behind what is known of each row: in one pass, or in two where rows begin like others of the batch, which
+   * are then known.
+   */
   *#prefill(inputs: ForwardInputs): Steps<(Float32Array | undefined)[]> {
     const { config, prefixes } = this.#model;
     const { position_dtype, reuse_prefix } = this.#options;
@@ -99,14 +105,25 @@ export class Decoder {
     const pictures = yield* readPictures(this.#model, inputs, position_dtype);
     const { epoch } = prefixes;
     const rows = prefixRows(input_ids, attention_mask, config.image_token_id, pictures);
-    const held = rows?.map((row, i) => {
-      return prefixes.adopt(this.#cache, i, row, keyColumns(input_ids, attention_mask, i));
-    });
-    const scores = yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures, held });
+    if (!rows) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures });
+    const scores: (Float32Array | undefined)[] = [];
+    for (const stage of prefixes.stages(this.#cache, rows)) {
+      const held = rows.map((row, i) =>
+        stage.includes(i)
+          ? prefixes.adopt(this.#cache, i, row, keyColumns(input_ids, attention_mask, i))
+          : Number.POSITIVE_INFINITY,
+      );
+      // Each pass goes over the same columns.
+      this.#cache.seen = 0;
+      const some = yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures, held });
+      for (const i of stage) {
+        scores[i] = some[i];
+        // For the next pass, and for prompts that come while this one goes on.
+        prefixes.keep(this.#cache, i, rows[i], true);
+      }
+    }
     this.#epoch = epoch;
     this.#rows = rows;
-    // Prompts that come while this one goes on can share it already.
-    this.#keep(true);
     return scores;
   }
 
@@ -127,12 +144,6 @@ export class Decoder {
       result[row] = this.#scores[row];
     }
     return result;
-  }
-
-  #keep(onlyFull: boolean): void {
-    const { prefixes } = this.#model;
-    if (!this.#rows || this.#epoch !== prefixes.epoch) return;
-    for (const [i, row] of this.#rows.entries()) prefixes.keep(this.#cache, i, row, onlyFull);
   }
 
   #run<T>(compute: () => Steps<T>): Promise<T> {

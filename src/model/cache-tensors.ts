@@ -1,5 +1,5 @@
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS } from '../runtime/ops.js';
+import { PAGE_KEYS, readPage } from '../runtime/pages.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import type { CacheShape } from './cache.js';
 
@@ -15,7 +15,7 @@ export interface CacheLayer {
  */
 export function readLayer(
   engine: Engine,
-  { kvHeads, headDim }: CacheShape,
+  { kvHeads, headDim, kv_cache_dtype = 'float32' }: CacheShape,
   seen: number,
   rows: { columns: readonly number[]; addresses: (head: number) => readonly number[] }[],
 ): CacheLayer {
@@ -24,18 +24,13 @@ export function readLayer(
   const values = new Float32Array(keys.length);
   for (const [row, { columns, addresses }] of rows.entries()) {
     for (let head = 0; head < kvHeads; head++) {
-      const pages = addresses(head).map((pointer) => ({
-        k: engine.f32(pointer, PAGE_KEYS * headDim),
-        v: engine.f32(pointer + 4 * PAGE_KEYS * headDim, PAGE_KEYS * Math.ceil(headDim / 8) * 8),
-      }));
+      const pages = addresses(head).map((pointer) => readPage(engine, pointer, headDim, kv_cache_dtype));
       for (const [key, column] of columns.entries()) {
         const { k, v } = pages[Math.floor(key / PAGE_KEYS)];
-        const slot = key % PAGE_KEYS;
         const base = ((row * kvHeads + head) * seen + column) * headDim;
-        const panel = (slot >> 3) * headDim * 8 + (slot & 7);
         for (let d = 0; d < headDim; d++) {
-          keys[base + d] = k[panel + d * 8];
-          values[base + d] = v[(d >> 3) * PAGE_KEYS * 8 + slot * 8 + (d & 7)];
+          keys[base + d] = k(key % PAGE_KEYS, d);
+          values[base + d] = v(key % PAGE_KEYS, d);
         }
       }
     }

@@ -1,14 +1,20 @@
 import { InputError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { Ops, PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { Ops } from '../runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type CacheLayer, readLayer } from './cache-tensors.js';
 import { Slabs } from './slabs.js';
+
+/** How keys and values are stored; they are rounded to it before every use. int8: a scale for each key and each value. */
+export type CacheDtype = 'float32' | 'bfloat16' | 'int8';
 
 export interface CacheShape {
   layers: number;
   kvHeads: number;
   headDim: number;
+  /** Default: 'float32'. */
+  kv_cache_dtype?: CacheDtype;
 }
 
 interface CacheRow {
@@ -42,6 +48,11 @@ export class KVCache {
     this.shape = shape;
     this.#slabs = slabs;
     this.#rows = Array.from({ length: batch }, () => ({ columns: [], slabs: [] }));
+  }
+
+  /** How keys and values are stored. */
+  get dtype(): CacheDtype {
+    return this.shape.kv_cache_dtype ?? 'float32';
   }
 
   get batch(): number {
@@ -108,7 +119,16 @@ export class KVCache {
     const { activations } = this.#engine;
     const mark = activations.mark();
     const { pointer: pages, pageCount } = this.pages(layer, row);
-    this.#ops.writeKeys(k, v, { ...this.shape, pages, pageCount, start, count, indices: 0, at });
+    this.#ops.writeKeys(k, v, {
+      ...this.shape,
+      dtype: this.dtype,
+      pages,
+      pageCount,
+      start,
+      count,
+      indices: 0,
+      at,
+    });
     activations.release(mark);
   }
 
@@ -238,7 +258,7 @@ export class KVCache {
   }
 
   #page(slab: number, layer: number, head: number): number {
-    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim);
+    return slab + (layer * this.shape.kvHeads + head) * pageBytes(this.shape.headDim, this.dtype);
   }
 
   #checkRow(index: number): void {
@@ -257,8 +277,8 @@ export class KVCache {
 }
 
 /** Bytes of a slab: one page for each layer and key/value head. */
-export function slabBytes({ layers, kvHeads, headDim }: CacheShape): number {
-  return layers * kvHeads * pageBytes(headDim);
+export function slabBytes({ layers, kvHeads, headDim, kv_cache_dtype }: CacheShape): number {
+  return layers * kvHeads * pageBytes(headDim, kv_cache_dtype);
 }
 
 /** Slabs without room: nothing is written to them any more. */

@@ -1,8 +1,8 @@
 import { InputError } from '../errors.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
-import { type CacheShape, KVCache } from './cache.js';
-import type { PositionDtype, SmolVLMConfig } from './config.js';
+import { KVCache } from './cache.js';
+import type { PositionDtype } from './config.js';
 import { tokenEmbeddings } from './embeddings.js';
 import { encodeTiles, stateKeys, tileKeys } from './encoder.js';
 import { type KeptImages, keepImages } from './images.js';
@@ -46,7 +46,7 @@ export interface ForwardOptions {
   pictures?: Pictures;
   /**
    * For each row how many of its first keys the cache has already (`PrefixCache.adopt`): they are not computed again, nor
-   * are tiles that only they show.
+   * are tiles that only they show. Infinity: the row takes no part.
    */
   held?: readonly number[];
 }
@@ -175,14 +175,8 @@ function checkStates({ config }: BaseModel, states: HostTensor): void {
 }
 
 /** A cache of the model's shape; all of them share one source of memory, so that prefixes can go from one to another. */
-export function newCache({ ops, config, prefixes }: BaseModel, batch: number): KVCache {
-  const shape = cacheShape(config);
-  return new KVCache(ops.engine, shape, batch, prefixes.slabs(shape));
-}
-
-export function cacheShape({ text_config }: SmolVLMConfig): CacheShape {
-  const { num_hidden_layers, num_key_value_heads, head_dim } = text_config;
-  return { layers: num_hidden_layers, kvHeads: num_key_value_heads, headDim: head_dim };
+export function newCache({ ops, cacheShape, prefixes }: BaseModel, batch: number): KVCache {
+  return new KVCache(ops.engine, cacheShape, batch, prefixes.slabs(cacheShape));
 }
 
 const TENSOR_INPUTS = [

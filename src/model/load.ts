@@ -12,19 +12,21 @@ import type { PositionDtype, SmolVLMConfig } from './config.js';
 import { convertShards } from './convert-weights.js';
 import { fittingDtypes } from './fitting-dtypes.js';
 import { type Level, levelConfig, levelTensors, wholeNames } from './levels.js';
+import { loadLowMemory } from './low-memory.js';
 import {
   type BaseModel,
+  type CacheOptions,
   createBaseModel,
   createModel,
   createVisionModel,
   type Model,
-  type ReuseOptions,
+  type ModelOptions,
   type VisionModel,
 } from './model.js';
 import { type RandomRules, randomShards } from './random-weights.js';
 import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions, ReuseOptions {
+export interface LoadOptions extends EngineOptions, CacheOptions {
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
@@ -33,6 +35,12 @@ export interface LoadOptions extends EngineOptions, ReuseOptions {
    * they are stored if that fits in memory, else in the widest dtype that does. Default: as they are stored.
    */
   dtypes?: PartDtypes | 'auto';
+  /**
+   * Whether layers that do not fit in memory (`maximumBytes`, with room for a run) stay in the checkpoint's files and are read
+   * when their turn comes, for each picture and for each token: slower, with the same bits. The files must stay where they are
+   * until `dispose()`. Weights are not narrowed then unless `dtype` says so. Default: false.
+   */
+  low_memory?: boolean;
   /** The dtype of the vision position ids' arithmetic. Default: the config's. */
   positionDtype?: PositionDtype;
   /** A PEFT folder whose LoRA adapter is merged into the weights while they are read. */
@@ -51,7 +59,7 @@ const CREATE: {
     engine: Engine,
     config: SmolVLMConfig,
     named: ReadonlyMap<string, Weight>,
-    options?: ReuseOptions,
+    options?: ModelOptions,
   ) => LevelModels[L];
 } = { vision: createVisionModel, base: createBaseModel, causal: createModel };
 
@@ -69,7 +77,7 @@ export function createLevel<L extends Level>(
   engine: Engine,
   config: SmolVLMConfig,
   named: ReadonlyMap<string, Weight>,
-  options?: ReuseOptions,
+  options?: ModelOptions,
 ): LevelModels[L] {
   return CREATE[level](engine, config, named, options);
 }
@@ -80,11 +88,11 @@ export async function loadLevel<L extends Level>(
   folder: CheckpointFolder,
   options: LoadOptions = {},
 ): Promise<LevelModels[L]> {
-  const { config, expected, shards, quantize, close } = await openWeights(level, folder, options);
+  const opened = await openWeights(level, folder, options);
   try {
-    return await fill(level, config, expected, shards, quantize, options);
+    return await fill(level, opened, options);
   } finally {
-    await close();
+    await opened.close();
   }
 }
 
@@ -118,7 +126,8 @@ export async function openWeights(
   checkTensors(expected, joined, folder.name);
   if (isQuantized && options.adapter) throw quantizedBase(folder.name);
   const { dtypes = {} } = options;
-  const parts = dtypes === 'auto' ? fittingDtypes(expected.tensors, joined, config, options) : dtypes;
+  const narrowed = () => (options.low_memory ? {} : fittingDtypes(expected.tensors, joined, config, options));
+  const parts = dtypes === 'auto' ? narrowed() : dtypes;
   const { convert, quantize } = dtypeChanges(expected.tensors, joined, parts);
   const shards = convertShards({ files, tensors: joined }, convert);
   const opened = { config, expected, quantize };
@@ -173,24 +182,27 @@ export function randomModel<L extends Level>(
   const expected = levelTensors(level, config);
   const shards = randomShards(expected.tensors, rules);
   const { dtypes = {} } = options;
-  const parts = dtypes === 'auto' ? fittingDtypes(expected.tensors, shards.tensors, config, options) : dtypes;
+  const parts = dtypes === 'auto' ? {} : dtypes;
   const { quantize } = dtypeChanges(expected.tensors, shards.tensors, parts);
-  return fill(level, config, expected, shards, quantize, options);
+  return fill(level, { config, expected, shards, quantize }, options);
 }
 
 async function fill<L extends Level>(
   level: L,
-  config: SmolVLMConfig,
-  expected: TensorExpectation,
-  shards: Shards,
-  quantize: DtypeChanges['quantize'],
+  opened: Omit<OpenWeights, 'close'>,
   options: LoadOptions,
 ): Promise<LevelModels[L]> {
   const { signal, progress_callback: onProgress } = options;
   const engine = await Engine.create(options);
   try {
-    const weights = await loadWeights(shards, expected.tensors, engine, { signal, onProgress, quantize });
-    return createLevel(level, engine, config, weights, options);
+    const { config, expected, shards, quantize } = opened;
+    const reading = { signal, onProgress, quantize };
+    if (options.low_memory) {
+      const { named, streams } = await loadLowMemory(opened, engine, reading);
+      return createLevel(level, engine, config, named, { ...options, streams });
+    }
+    const named = await loadWeights(shards, expected.tensors, engine, reading);
+    return createLevel(level, engine, config, named, options);
   } catch (error) {
     engine.dispose();
     throw error;

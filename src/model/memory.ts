@@ -1,4 +1,4 @@
-import { PAGE_KEYS, pageBytes } from '../runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../runtime/pages.js';
 import type { SmolVLMConfig } from './config.js';
 
 /** Bytes of KV cache that a token of one sequence takes; slabs come for 128 tokens at a time. */

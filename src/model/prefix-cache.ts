@@ -1,6 +1,6 @@
 import { MemoryError } from '../errors.js';
 import type { Engine } from '../runtime/engine.js';
-import { PAGE_KEYS } from '../runtime/ops.js';
+import { PAGE_KEYS } from '../runtime/pages.js';
 import { type CacheShape, type KVCache, slabBytes } from './cache.js';
 import { commonLength, type PrefixRow } from './prefix-row.js';
 import { Slabs } from './slabs.js';
@@ -59,6 +59,23 @@ export class PrefixCache {
     const source = this.#sources.get(name) ?? new Slabs(this.#engine, slabBytes(shape));
     this.#sources.set(name, source);
     return source;
+  }
+
+  /**
+   * The rows of a batch in the passes in which they are best computed: those that begin like another one, by a page of keys
+   * or more that is not known yet, come in a second pass behind it.
+   */
+  stages(cache: KVCache, rows: readonly PrefixRow[]): number[][] {
+    const first: number[] = [];
+    const second: number[] = [];
+    for (const [i, row] of rows.entries()) {
+      const most = row.ids.length - 1;
+      const known = this.#longest(row, cache.source, most)?.length ?? 0;
+      const alike = first.map((other) => commonLength(row, rows[other], this.#imageId, most));
+      const pages = Math.floor(Math.max(0, ...alike) / PAGE_KEYS);
+      (this.limit > 0 && pages * PAGE_KEYS > known ? second : first).push(i);
+    }
+    return second.length > 0 ? [first, second] : [first];
   }
 
   /**

@@ -68,7 +68,8 @@ function* rowAttention(
   }
   const mark = ops.engine.activations.mark();
   const { pointer, pageCount } = cache.pages(index, row);
-  const shape = { kvHeads, headDim, scale: 1 / Math.sqrt(headDim), pageCount };
+  const scale = 1 / Math.sqrt(headDim);
+  const shape = { kvHeads, headDim, scale, pageCount, dtype: cache.dtype };
   const needsColumns = matrix !== undefined || runs.some(({ lastColumn }) => lastColumn !== undefined);
   const columns = needsColumns ? keyColumns(cache, tokens, row) : [];
   for (const run of runs) {
@@ -93,7 +94,7 @@ function* rowAttention(
     } else {
       // A pad with nothing to see: the reference's mask leaves all scores alike, so it averages every value of the row.
       const all = ops.packKeys(v, v, start, count, kvHeads, headDim);
-      const even = { ...shape, ...all, keys: count, causalStart: -1, scale: 0 };
+      const even = { ...shape, ...all, keys: count, causalStart: -1, scale: 0, dtype: undefined };
       yield* ops.attention(queries, all.pages, even, undefined, out);
       matrix?.fillEven(row, run);
     }

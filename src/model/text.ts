@@ -45,7 +45,8 @@ export function* textModel(
   }
   const rotary = rotaryTables(ops, config, tokens.positions);
   observers.hidden?.(0, hidden, tokens);
-  for (const [index, layer] of weights.layers.entries()) {
+  for (let index = 0; index < weights.layers.length; index++) {
+    const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
     const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
     yield* decoderLayer(context, layer, hidden);

@@ -54,7 +54,10 @@ export interface TokenInputs {
   cache_position?: HostTensor;
   /** Default: all. */
   pads?: ComputedPads;
-  /** For each row how many of its first keys the cache has already: they are left out. Default: none. */
+  /**
+   * For each row how many of its first keys the cache has already: they are left out. Infinity: the row takes no part, its
+   * pads neither. Default: none.
+   */
   held?: readonly number[];
 }
 
@@ -73,6 +76,7 @@ export function packTokens(inputs: TokenInputs): PackedTokens {
     const keyColumns: number[] = [];
     let heldKeys = held?.[row] ?? 0;
     for (let column = 0; column < sequence; column++) {
+      if (heldKeys === Number.POSITIVE_INFINITY) break;
       const isKey = !isPad(row, column);
       if (isKey && heldKeys-- > 0) continue;
       if (!isKey && pads !== 'all' && (pads === 'none' || column < sequence - 1)) continue;

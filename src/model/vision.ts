@@ -57,7 +57,8 @@ export function* visionTransformer(
   const { tap } = observers;
   const keys = visibleKeys(engine, images, first, count);
   const hidden = yield* embeddings(ops, weights, config, images, first, count, positionDtype, tap);
-  for (const [index, layer] of weights.layers.entries()) {
+  for (let index = 0; index < weights.layers.length; index++) {
+    const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
     observers.hidden?.(index, hidden);
     yield* encoderLayer(ops, layer, config, hidden, keys, index, observers);

@@ -1,5 +1,6 @@
 import type { Weight } from '../runtime/weight.js';
 import type { SmolVLMConfig } from './config.js';
+import { HeldLayers, type LayerSource } from './layer-source.js';
 
 export interface LinearWeights {
   weight: Weight;
@@ -20,7 +21,7 @@ export interface VisionLayerWeights {
 export interface VisionWeights {
   patch_embedding: LinearWeights;
   position_embedding: Weight;
-  layers: VisionLayerWeights[];
+  layers: LayerSource<VisionLayerWeights>;
   post_layernorm: { weight: Weight; bias: Weight };
 }
 
@@ -38,7 +39,7 @@ export interface TextLayerWeights {
 
 export interface TextWeights {
   embed_tokens: Weight;
-  layers: TextLayerWeights[];
+  layers: LayerSource<TextLayerWeights>;
   norm: Weight;
 }
 
@@ -55,11 +56,19 @@ export interface ModelWeights extends BaseWeights {
   lm_head: Weight;
 }
 
+type Named = ReadonlyMap<string, Weight>;
+
+/** Layers that are not all in memory, to take the place of those that would be. */
+export interface OtherLayers {
+  readonly vision: LayerSource<VisionLayerWeights>;
+  readonly text: LayerSource<TextLayerWeights>;
+}
+
 /** Finds loaded weights by their names. The loader has checked that every one of them is there. */
 class NamedWeights {
-  #weights: ReadonlyMap<string, Weight>;
+  #weights: Named;
 
-  constructor(weights: ReadonlyMap<string, Weight>) {
+  constructor(weights: Named) {
     this.#weights = weights;
   }
 
@@ -82,65 +91,69 @@ const VISION = 'model.vision_model';
 const TEXT = 'model.text_model';
 
 /** Sorts the vision transformer's weights into their roles. */
-export function visionWeights(weights: ReadonlyMap<string, Weight>, config: SmolVLMConfig): VisionWeights {
+export function visionWeights(weights: Named, config: SmolVLMConfig, other?: OtherLayers): VisionWeights {
   const named = new NamedWeights(weights);
+  const { num_hidden_layers } = config.vision_config;
   return {
     patch_embedding: named.linear(`${VISION}.embeddings.patch_embedding`),
     position_embedding: named.get(`${VISION}.embeddings.position_embedding.weight`),
-    layers: layers(config.vision_config.num_hidden_layers, (index) => {
-      const path = `${VISION}.encoder.layers.${index}`;
-      return {
-        layer_norm1: named.norm(`${path}.layer_norm1`),
-        layer_norm2: named.norm(`${path}.layer_norm2`),
-        q_proj: named.linear(`${path}.self_attn.q_proj`),
-        k_proj: named.linear(`${path}.self_attn.k_proj`),
-        v_proj: named.linear(`${path}.self_attn.v_proj`),
-        out_proj: named.linear(`${path}.self_attn.out_proj`),
-        fc1: named.linear(`${path}.mlp.fc1`),
-        fc2: named.linear(`${path}.mlp.fc2`),
-      };
-    }),
+    layers: other?.vision ?? new HeldLayers(num_hidden_layers, (index) => visionLayer(weights, index)),
     post_layernorm: named.norm(`${VISION}.post_layernorm`),
   };
 }
 
-/** Sorts loaded weights into their roles, all but the head. */
-export function baseWeights(weights: ReadonlyMap<string, Weight>, config: SmolVLMConfig): BaseWeights {
+export function visionLayer(weights: Named, index: number): VisionLayerWeights {
   const named = new NamedWeights(weights);
+  const path = `${VISION}.encoder.layers.${index}`;
   return {
-    vision: visionWeights(weights, config),
+    layer_norm1: named.norm(`${path}.layer_norm1`),
+    layer_norm2: named.norm(`${path}.layer_norm2`),
+    q_proj: named.linear(`${path}.self_attn.q_proj`),
+    k_proj: named.linear(`${path}.self_attn.k_proj`),
+    v_proj: named.linear(`${path}.self_attn.v_proj`),
+    out_proj: named.linear(`${path}.self_attn.out_proj`),
+    fc1: named.linear(`${path}.mlp.fc1`),
+    fc2: named.linear(`${path}.mlp.fc2`),
+  };
+}
+
+export function textLayer(weights: Named, index: number): TextLayerWeights {
+  const named = new NamedWeights(weights);
+  const path = `${TEXT}.layers.${index}`;
+  return {
+    input_layernorm: named.get(`${path}.input_layernorm.weight`),
+    post_attention_layernorm: named.get(`${path}.post_attention_layernorm.weight`),
+    q_proj: named.linear(`${path}.self_attn.q_proj`),
+    k_proj: named.linear(`${path}.self_attn.k_proj`),
+    v_proj: named.linear(`${path}.self_attn.v_proj`),
+    o_proj: named.linear(`${path}.self_attn.o_proj`),
+    gate_proj: named.linear(`${path}.mlp.gate_proj`),
+    up_proj: named.linear(`${path}.mlp.up_proj`),
+    down_proj: named.linear(`${path}.mlp.down_proj`),
+  };
+}
+
+/** Sorts loaded weights into their roles, all but the head. */
+export function baseWeights(weights: Named, config: SmolVLMConfig, other?: OtherLayers): BaseWeights {
+  const named = new NamedWeights(weights);
+  const { num_hidden_layers } = config.text_config;
+  return {
+    vision: visionWeights(weights, config, other),
     connector: named.get('model.connector.modality_projection.proj.weight'),
     text: {
       embed_tokens: named.get(`${TEXT}.embed_tokens.weight`),
-      layers: layers(config.text_config.num_hidden_layers, (index) => {
-        const path = `${TEXT}.layers.${index}`;
-        return {
-          input_layernorm: named.get(`${path}.input_layernorm.weight`),
-          post_attention_layernorm: named.get(`${path}.post_attention_layernorm.weight`),
-          q_proj: named.linear(`${path}.self_attn.q_proj`),
-          k_proj: named.linear(`${path}.self_attn.k_proj`),
-          v_proj: named.linear(`${path}.self_attn.v_proj`),
-          o_proj: named.linear(`${path}.self_attn.o_proj`),
-          gate_proj: named.linear(`${path}.mlp.gate_proj`),
-          up_proj: named.linear(`${path}.mlp.up_proj`),
-          down_proj: named.linear(`${path}.mlp.down_proj`),
-        };
-      }),
+      layers: other?.text ?? new HeldLayers(num_hidden_layers, (index) => textLayer(weights, index)),
       norm: named.get(`${TEXT}.norm.weight`),
     },
   };
 }
 
 /** Sorts loaded weights into their roles. */
-export function modelWeights(weights: ReadonlyMap<string, Weight>, config: SmolVLMConfig): ModelWeights {
-  const base = baseWeights(weights, config);
+export function modelWeights(weights: Named, config: SmolVLMConfig, other?: OtherLayers): ModelWeights {
+  const base = baseWeights(weights, config, other);
   const tied = config.text_config.tie_word_embeddings;
   return {
     ...base,
     lm_head: tied ? base.text.embed_tokens : new NamedWeights(weights).get('lm_head.weight'),
   };
-}
-
-function layers<T>(count: number, make: (index: number) => T): T[] {
-  return Array.from({ length: count }, (_, index) => make(index));
 }

@@ -4,7 +4,7 @@ import { DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, randomModel } from '../model/load.js';
-import type { BaseModel, ReuseOptions, VisionModel } from '../model/model.js';
+import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
@@ -137,6 +137,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   to(target: unknown, more?: { dtype?: DTypeOption } | DTypeOption): this {
     const dtype = readTarget(target, more);
     if (dtype === undefined) return this;
+    if (this.#state?.streams) throw this.#outside('to');
     if (this.#isQuantized) {
       throw new InputError({
         what: 'quantised weights stay as they are',
@@ -165,6 +166,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
    */
   async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
     const model = await this.load();
+    if (model.streams) throw this.#outside('save_pretrained');
     await saveModel(target, options, {
       className: CLASS_NAMES[this.#level],
       config: this.config,
@@ -187,6 +189,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   dispose(): void {
     this.#disposed = true;
     this.#state?.ops.engine.dispose();
+    void this.#state?.streams?.close();
   }
 
   /** The loaded model. @throws DisposedError; Error before `ready()` */
@@ -226,12 +229,18 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
       before.then(async (model) => {
         const { engine } = model.ops;
         const { config, named } = await engine.run(() => compute(model));
-        return createLevel(level, engine, config, named, closeReuse(model));
+        const { streams } = model;
+        return createLevel(level, engine, config, named, { ...closeReuse(model), streams });
       }),
     );
     this.#latest = changed.catch(() => before);
     this.#latest.catch(() => {});
     return changed;
+  }
+
+  #outside(where: string): InputError {
+    const expected = 'a model loaded without low_memory';
+    return new InputError({ what: 'not all weights are in memory', where, expected, got: 'one with it' });
   }
 
   /** Whether any weight is quantised, or will be. */
@@ -277,10 +286,11 @@ function floatName(dtype: unknown): PositionDtype {
 }
 
 /** Ends what a model kept for later calls, for its weights are being replaced; returns what the next one may keep. */
-function closeReuse(model: VisionModel | BaseModel): ReuseOptions {
+function closeReuse(model: VisionModel | BaseModel): CacheOptions {
   if (!('prefixes' in model)) return {};
-  const { prefixes, tiles } = model;
-  const options = { prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
+  const { cacheShape, prefixes, tiles } = model;
+  const { kv_cache_dtype } = cacheShape;
+  const options = { kv_cache_dtype, prefix_cache_bytes: prefixes.limit, image_cache_bytes: tiles.limit };
   prefixes.close();
   tiles.close();
   return options;

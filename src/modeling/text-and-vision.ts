@@ -2,7 +2,7 @@ import type { SmolVLMConfig } from '../configuration/smolvlm-config.js';
 import type { KVCache } from '../model/cache.js';
 import { cacheFromTensors } from '../model/cache-import.js';
 import type { CacheLayer } from '../model/cache-tensors.js';
-import { cacheShape, imageStates } from '../model/forward.js';
+import { imageStates } from '../model/forward.js';
 import type { Level } from '../model/levels.js';
 import type { BaseModel } from '../model/model.js';
 import type { TileCache } from '../model/tile-cache.js';
@@ -102,7 +102,7 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
     // biome-ignore lint/correctness/useYield: one step; its memory is bounded by the cache's own.
     return this.run(function* (model: BaseModel): Steps<KVCache> {
       const { engine } = model.ops;
-      return cacheFromTensors(engine, cacheShape(model.config), layers, attention_mask ?? undefined);
+      return cacheFromTensors(engine, model.cacheShape, layers, attention_mask ?? undefined);
     });
   }
 }

@@ -1,6 +1,6 @@
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
-import { PAGE_KEYS } from './pages.js';
+import { PAGE_KERNELS, PAGE_KEYS, type PageDtype } from './pages.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
 
@@ -15,6 +15,8 @@ export interface AttentionShape {
   causalStart: number;
   scale: number;
   pageCount: number;
+  /** How the pages store keys and values. Default: float32. */
+  dtype?: PageDtype;
 }
 
 /** Gets each head's strips of probabilities [count, keys] at row stride `ld` as an attention makes them. */
@@ -31,6 +33,7 @@ export interface KeyRows {
   /** Pointer to the page lists: `pageCount` addresses for each head. */
   pages: number;
   pageCount: number;
+  dtype?: PageDtype;
   kvHeads: number;
   headDim: number;
   /** The first row. */
@@ -55,7 +58,7 @@ export function* attend(
   probs: Probabilities | undefined,
   out: Tensor,
 ): Steps<Tensor> {
-  const { keys, kvHeads, headDim, causalStart, scale } = shape;
+  const { keys, kvHeads, headDim, causalStart, scale, dtype = 'float32' } = shape;
   const group = q.columns / headDim / kvHeads;
   // A single row sees the same keys with all heads of a group: they are taken as the rows of one product.
   const isGrouped = q.rows === 1 && !probs;
@@ -71,7 +74,8 @@ export function* attend(
   if (probs) yield* watched(engine, args, shape, q, probs);
   else {
     const axes = attentionAxes(shape, rows, ld, group, isGrouped, start);
-    yield* engine.steps({ kernel: 'f32_attention', args, axes, scratch: { arg: 3, bytes: scratchBytes } });
+    const kernel = PAGE_KERNELS[dtype].attention;
+    yield* engine.steps({ kernel, args, axes, scratch: { arg: 3, bytes: scratchBytes } });
   }
   engine.activations.release(mark);
   return out;
@@ -100,7 +104,7 @@ function attentionAxes(
 function* watched(
   engine: Engine,
   args: readonly number[],
-  { keys, kvHeads, headDim, causalStart, pageCount }: AttentionShape,
+  { keys, kvHeads, headDim, causalStart, pageCount, dtype = 'float32' }: AttentionShape,
   q: Tensor,
   probs: Probabilities,
 ): Steps<void> {
@@ -118,7 +122,7 @@ function* watched(
       part[4] = rows;
       part[5] = visible;
       part[6] = start;
-      engine.call({ kernel: 'f32_attention', args: part });
+      engine.call({ kernel: PAGE_KERNELS[dtype].attention, args: part });
       yield* engine.drain();
       probs(head, row, rows, args[3], Math.ceil(visible / PAGE_KEYS) * PAGE_KEYS);
       yield;
@@ -128,12 +132,12 @@ function* watched(
 
 /** Keys and values of some rows [rows, kvHeads·headDim] to the key indices at, at + 1, … of each head's pages. */
 export function writeKeys(engine: Engine, k: Tensor, v: Tensor, rows: KeyRows): void {
-  const { pages, pageCount, kvHeads, headDim, start, count, indices, at } = rows;
+  const { pages, pageCount, dtype = 'float32', kvHeads, headDim, start, count, indices, at } = rows;
   const { columns } = k;
   const offset = 4 * start * columns;
   const head = 4 * headDim;
   engine.call({
-    kernel: 'f32_kv_write',
+    kernel: PAGE_KERNELS[dtype].write,
     args: [pages, k.pointer + offset, v.pointer + offset, indices, count, at, headDim, columns, columns],
     axes: [{ size: -1, units: kvHeads, step: 1, moves: [0, 4 * pageCount, 1, head, 2, head] }],
   });

@@ -100,6 +100,10 @@ export class Engine {
   /** @throws DisposedError after `dispose()`. */
   get kernels(): Kernels {
     this.#pool?.finish();
+    return this.#live();
+  }
+
+  #live(): Kernels {
     if (this.#kernels) return this.#kernels;
     throw new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
   }
@@ -161,6 +165,21 @@ export class Engine {
   f32(pointer: number, length: number): Float32Array {
     this.#pool?.finish();
     return new Float32Array(this.#memory.buffer, pointer, length);
+  }
+
+  /**
+   * The memory and the kernels as they are, without waiting for calls: for places that no waiting call uses.
+   */
+  get apart(): Pick<Engine, 'heap' | 'allocateWeights' | 'kernels' | 'u8'> {
+    const live = () => this.#live();
+    return {
+      heap: this.heap,
+      get kernels() {
+        return live();
+      },
+      allocateWeights: (bytes) => this.allocateWeights(bytes),
+      u8: (pointer, length) => new Uint8Array(this.#memory.buffer, pointer, length),
+    };
   }
 
   /** A new tensor among the activations; its values are undefined. */

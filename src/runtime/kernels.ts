@@ -132,40 +132,37 @@ export interface Kernels {
 
   // ---- attention ---------------------------------------------------------------------------------------------------
   /**
-   * Keys and values live in pages of 128 keys for one key/value head: K as panels over keys `[16][headDim][8]`, then V as
-   * panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page addresses.
-   * Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
+   * Keys and values live in pages of 128 keys for one key/value head (bytes of a page: pageBytes in pages.ts): K as panels
+   * over keys `[16][headDim][8]`, then V as panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page
+   * addresses. Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
    * (`headDim` contiguous values at row stride ldk / ldv). Channels past headDim in the last V panel are written as 0.
    */
-  f32_kv_write(
-    pages: number,
-    k: number,
-    v: number,
-    indices: number,
-    count: number,
-    start: number,
-    headDim: number,
-    ldk: number,
-    ldv: number,
-  ): void;
+  f32_kv_write: KvWrite;
+  /** The same rounded to bfloat16, to nearest, ties to even. */
+  bf16_kv_write: KvWrite;
+  /**
+   * int8 with a scale for each key and each value, max|x|/127, x/scale to nearest: K as `[16][ceil(headDim/2)][8][2]` (pairs
+   * of channels side by side), V as `[ceil(headDim/8)][64][8][2]` (pairs of keys), then 128 float32 scales of K and of V.
+   */
+  i8_kv_write: KvWrite;
+  /** The same in int16; the scale of a key is its norm/32767, that of a value max|x|/32767. */
+  i16_kv_write: KvWrite;
   /**
    * One head: out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys 0 … n(r)−1, where n(r) = keys if causalStart < 0, else
-   * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros. `probs` is scratch of rows × ceil(keys/128)·128 values and holds the
-   * probabilities afterwards (0 from n(r) up to keys rounded up to 8; what lies beyond is undefined).
+   * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros; scale >= 0. `probs` is scratch of
+   * rows × ceil(keys/128)·128 values and holds the probabilities afterwards (0 from n(r) up to keys rounded up to 8; what
+   * lies beyond is undefined). In decoding, the query heads of one key/value head are rows with ldq = ldo = headDim.
    */
-  f32_attention(
-    out: number,
-    q: number,
-    pages: number,
-    probs: number,
-    rows: number,
-    keys: number,
-    causalStart: number,
-    headDim: number,
-    ldq: number,
-    ldo: number,
-    scale: number,
-  ): void;
+  f32_attention: Attention;
+  /** Over pages of bfloat16, widened exactly. */
+  f32_bf16kv_attention: Attention;
+  /**
+   * Over pages of int8: q to int16 by its norm (max error norm/65534), each page's probabilities times the values' scales to
+   * int16 by their largest (max error largest/65534), both products exact in int32.
+   */
+  f32_i8kv_attention: Attention;
+  /** Over pages of int16; the probabilities' scale also keeps their sum over a page under 65536 (max error sum/130942). */
+  f32_i16kv_attention: Attention;
   /** In place: softmax over the first n of each row's ld values. Rows of −Infinity only are not allowed. */
   f32_softmax(x: number, rows: number, n: number, ld: number): void;
 
@@ -249,4 +246,30 @@ export type QuantizedGemm = (
   N: number,
   K: number,
   ldc: number,
+) => void;
+
+export type KvWrite = (
+  pages: number,
+  k: number,
+  v: number,
+  indices: number,
+  count: number,
+  start: number,
+  headDim: number,
+  ldk: number,
+  ldv: number,
+) => void;
+
+export type Attention = (
+  out: number,
+  q: number,
+  pages: number,
+  probs: number,
+  rows: number,
+  keys: number,
+  causalStart: number,
+  headDim: number,
+  ldq: number,
+  ldo: number,
+  scale: number,
 ) => void;

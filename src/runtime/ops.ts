@@ -2,7 +2,7 @@ import { type AttentionShape, attend, type KeyRows, type Probabilities, writeKey
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
 import type { Kernels } from './kernels.js';
-import { PAGE_KEYS, pageBytes } from './pages.js';
+import { PAGE_KEYS, type PageDtype, pageBytes } from './pages.js';
 import { type Linear, products } from './products.js';
 import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
@@ -10,7 +10,6 @@ import type { Tensor } from './tensor.js';
 import type { PanelDtype, Weight } from './weight.js';
 
 export type { AttentionShape } from './attention.js';
-export { PAGE_KEYS, pageBytes } from './pages.js';
 
 export type Activation = 'gelu_tanh' | 'gelu_erf' | 'gelu_quick' | 'relu' | 'selu' | 'silu';
 
@@ -157,15 +156,16 @@ export class Ops {
     kvHeads: number,
     headDim: number,
     indices = 0,
+    dtype: PageDtype = 'float32',
   ): { pages: number; pageCount: number } {
     const { engine } = this;
     const pageCount = Math.ceil(count / PAGE_KEYS);
-    const bytes = pageBytes(headDim);
+    const bytes = pageBytes(headDim, dtype);
     const first = engine.activations.allocate(kvHeads * pageCount * bytes);
     const pages = engine.uploadInt32(
       Array.from({ length: kvHeads * pageCount }, (_, i) => first + i * bytes),
     );
-    this.writeKeys(k, v, { pages, pageCount, kvHeads, headDim, start, count, indices, at: 0 });
+    this.writeKeys(k, v, { pages, pageCount, dtype, kvHeads, headDim, start, count, indices, at: 0 });
     return { pages, pageCount };
   }
 

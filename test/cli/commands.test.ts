@@ -52,6 +52,9 @@ test('wrong calls exit 2 with a line that says what is wrong', async () => {
     [['describe', 'a.png', '--max-new-tokens', '0'], /expected an integer of at least 1, got '0'/],
     [['describe', 'a.png', '--prompt', ' '], /--prompt: expected a question, got nothing/],
     [['info'], /expected one folder, got 0/],
+    [['quantize', 'a'], /expected two folders, MODEL_DIR and OUT_DIR, got 1/],
+    [['quantize', 'a', 'b'], /--dtype is missing: int8 or int4/],
+    [['quantize', 'a', 'b', '--dtype', 'int3'], /--dtype: expected int8 or int4, got 'int3'/],
   ];
   for (const [args, message] of cases) {
     const { code, stderr } = await runCli(args);
@@ -65,6 +68,7 @@ test('a folder without a checkpoint is an error of one line and exit code 1', as
   for (const args of [
     ['describe', 'a.png', '--model', 'no-such-folder'],
     ['info', 'no-such-folder'],
+    ['quantize', 'no-such-folder', 'no-such-output', '--dtype', 'int8'],
   ]) {
     const { code, stderr } = await runCli(args);
     assert.is(code, 1);
@@ -87,7 +91,8 @@ test('info counts parameters, bytes and memory by part', async () => {
 });
 
 test('every command has help with an example', async () => {
-  for (const args of [['--help'], ['describe', '--help'], ['info', '--help'], ['parity', '--help']]) {
+  const commands = ['describe', 'info', 'parity', 'quantize'].map((command) => [command, '--help']);
+  for (const args of [['--help'], ...commands]) {
     const { code, stdout } = await runCli(args);
     assert.is(code, 0, args.join(' '));
     assert.match(stdout, /smolvlm /);

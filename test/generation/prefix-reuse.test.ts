@@ -39,7 +39,7 @@ const LONG = 'Which shapes are there, and where is the red star relative to the 
 /** `<image>` tokens of a picture. */
 const STATES = 16;
 
-const NEW = 12;
+const NEW = 8;
 const OPTIONS = {
   max_new_tokens: NEW,
   // No end: every run makes every token.
@@ -64,16 +64,17 @@ async function run(model: SmolVLMForConditionalGeneration, inputs: Inputs, more:
   };
 }
 
-/** Runs on a model that may reuse and on the fresh one, whose bits it must have; returns what was spared. */
+/** Runs on a model that may reuse and on one that keeps nothing, whose bits it must have; returns what was spared. */
 async function compare(
   model: SmolVLMForConditionalGeneration,
   inputs: Inputs,
   more: GenerateArguments = {},
+  reference = fresh,
 ): Promise<{ tokens: number; encoded: number; sequences: number[] }> {
   const { prefix_cache, image_cache } = model;
   const [reused, misses] = [prefix_cache.tokens_reused, image_cache.misses];
   const got = await run(model, inputs, more);
-  const want = await run(fresh, inputs, more);
+  const want = await run(reference, inputs, more);
   assert.equal(got.sequences, want.sequences);
   assert.equal(got.logits, want.logits);
   const tokens = prefix_cache.tokens_reused - reused;
@@ -159,6 +160,25 @@ test('a second and a third turn start behind all that was said, across pages of 
     assert.ok(length(await inputsOf([conversation])) > 2 * 128);
   }));
 
+for (const dtype of ['bfloat16', 'int8', 'int4'] as const) {
+  test(`${dtype} weights: a second turn, and a batch of it with other questions, have the bits of fresh runs`, () =>
+    withModel(
+      async (model) => {
+        const reference = await load({ dtype, prefix_cache_bytes: 0, image_cache_bytes: 0 });
+        const first = ask(blue, LONG);
+        const second = [...first, turn('assistant', 'A star.'), turn('user', 'And?')];
+        await compare(model, await inputsOf([first]), {}, reference);
+        const { tokens, encoded } = await compare(model, await inputsOf([second]), {}, reference);
+        assert.ok(tokens > 128, `${tokens} tokens`);
+        assert.is(encoded, 0);
+        const batch = [second, ask(checks, 'How many?'), ask(checks, LONG), ask(checks, LONG, 'Or?')];
+        assert.ok((await compare(model, await inputsOf(batch), {}, reference)).tokens > 256);
+        reference.dispose();
+      },
+      { dtype },
+    ));
+}
+
 test('an earlier turn that was edited is computed from the edit on', () =>
   withModel(async (model) => {
     const said = (word: string) => [
@@ -193,6 +213,22 @@ for (const side of ['left', 'right'] as const) {
       assert.is(again.encoded, 0);
     }));
 }
+
+test('rows of one batch that begin alike are computed behind one of them, in whole pages', () =>
+  withModel(async (model) => {
+    const questions = ['How many?', 'Where?', 'Which of them is the largest of all?'];
+    for (const side of ['left', 'right'] as const) {
+      model.prefix_cache.clear();
+      const rows = questions.map((text) => ask(blue, LONG, text));
+      const { tokens, encoded } = await compare(model, await inputsOf([ask(checks, 'And?'), ...rows], side));
+      // A page each for the second and third question, and the few tokens that all prompts begin with for none.
+      assert.is(tokens, 2 * 128);
+      assert.is(encoded, side === 'left' ? 2 : 0);
+    }
+    // What is known already needs no second pass.
+    const inputs = await inputsOf(questions.map((text) => ask(blue, LONG, text)));
+    assert.is((await compare(model, inputs)).tokens, length(inputs) - questions.length);
+  }));
 
 test('sampling, several sequences a row and beams have the bits of fresh runs', () =>
   withModel(async (model) => {
@@ -237,6 +273,25 @@ test('an aborted run leaves what it computed for the next one, and nothing else'
     assert.is(model.prefix_cache.size, 1);
     assert.is((await compare(model, inputs)).tokens, length(inputs) - 1);
   }));
+
+test('with two threads, a run broken off at any time leaves nothing behind that was not computed', () =>
+  withModel(
+    async (model) => {
+      const inputs = await Promise.all([blue, checks].map((picture) => inputsOf([ask(picture!, LONG)])));
+      for (const after of [0, 2, 8, 16, 24, 40]) {
+        const abort = new AbortController();
+        setTimeout(() => abort.abort(), after);
+        const broken = inputs.map((each) => run(model, each, { max_new_tokens: 200, signal: abort.signal }));
+        for (const { reason } of (await Promise.allSettled(broken)) as PromiseRejectedResult[]) {
+          assert.is(reason.name, 'AbortError');
+        }
+        for (const each of inputs) await compare(model, each);
+        if (after % 16 === 0) model.prefix_cache.clear();
+        if (after % 3 === 0) model.image_cache.clear();
+      }
+    },
+    { threads: 2 },
+  ));
 
 test('the limit in bytes holds: what was not used for longest goes, and 0 keeps nothing', () =>
   withModel(async (model) => {
@@ -330,23 +385,27 @@ test('a change of the weights makes what was computed before useless: nothing of
 test('a cache is no reason for a MemoryError: it gives way to what a run needs', async () => {
   // As little memory as the longest of these prompts needs.
   const prompts = await Promise.all(
-    Array.from({ length: 12 }, (_, i) => inputsOf([ask(`Number ${i}: ${LONG}`)])),
+    Array.from({ length: 6 }, (_, i) => inputsOf([ask(`Number ${i}: ${LONG}`)])),
   );
   const most = await load({ prefix_cache_bytes: 0, image_cache_bytes: 0 });
   for (const inputs of prompts) await run(most, inputs);
   let maximumBytes = most.memory;
   most.dispose();
   const fits = async (bytes: number) => {
-    const model = await load({ maximumBytes: bytes, prefix_cache_bytes: 0, image_cache_bytes: 0 });
-    const error = await run(model, prompts[0]!).catch((e) => e);
-    model.dispose();
+    const ended = load({ maximumBytes: bytes, prefix_cache_bytes: 0, image_cache_bytes: 0 }).then(
+      async (model) => {
+        await run(model, prompts[0]!).finally(() => model.dispose());
+      },
+    );
+    const error = await ended.catch((caught) => caught);
     return !(error instanceof MemoryError);
   };
   while (await fits(maximumBytes - 65536)) maximumBytes -= 65536;
   await withModel(
     async (model) => {
       for (const inputs of [...prompts, ...prompts]) await compare(model, inputs);
-      assert.ok(model.prefix_cache.lookups === 2 * prompts.length);
+      assert.is(model.prefix_cache.lookups, 2 * prompts.length);
+      assert.ok(model.prefix_cache.size < prompts.length, `${model.prefix_cache.size} rows are there`);
     },
     { maximumBytes, prefix_cache_bytes: 1 << 30 },
   );

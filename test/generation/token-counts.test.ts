@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { generate } from '../../src/generation/generate.js';
-import { pageBytes } from '../../src/runtime/ops.js';
+import { pageBytes } from '../../src/runtime/pages.js';
 import { defaultsOf, tiny } from './support.js';
 
 const CHECKPOINT = 'text-only-tied-bf16';

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { textIds } from '../../bench/inputs.js';
-import { cacheShape } from '../../src/model/forward.js';
-import { PAGE_KEYS, pageBytes } from '../../src/runtime/ops.js';
+import { PAGE_KEYS, pageBytes } from '../../src/runtime/pages.js';
 import { type Constructions, countConstructions } from '../support/constructions.js';
 import { cutModel } from '../support/cut-model.js';
 import { root } from '../support/paths.js';
@@ -53,7 +52,7 @@ test('wasm memory: from token 2 to token 100 nothing is taken, neither from the 
 });
 
 test('wasm memory: over 300 tokens the heap grows by one slab for each 128 keys, and by nothing else', async () => {
-  const { layers, kvHeads, headDim } = cacheShape(config);
+  const { layers, kvHeads, headDim } = inner.cacheShape;
   const slab = layers * kvHeads * pageBytes(headDim);
   const [context, count] = [20, 300];
   // The activations have taken what they need; the cache of that run is gone again.

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { productBound } from '../tolerance.js';
-import { area, checkGuards, floats, ints, kernels, normals, reset, sameBits } from './harness.js';
+import { area, checkGuards, floats, ints, kernels, normals, reset, sameBits, testBuilds } from './harness.js';
 
 const PAGE = 128;
 
@@ -127,36 +127,43 @@ function compare(c: Case): void {
   }
 }
 
-test('attention: float64 within the products’ bounds, bidirectional, every remainder of keys, rows and channels', () => {
-  for (const headDim of [1, 2, 6, 8, 9, 16, 18, 72]) {
-    for (const keys of [1, 7, 8, 9, 127, 128, 129, 261]) {
-      compare({ rows: 1 + ((keys + headDim) % 11), keys, headDim, causalStart: -1, gap: keys % 2 ? 5 : 0 });
+testBuilds(
+  'attention: float64 within the products’ bounds, bidirectional, every remainder of keys, rows and channels',
+  () => {
+    for (const headDim of [1, 2, 6, 8, 9, 16, 18, 72]) {
+      for (const keys of [1, 7, 8, 9, 127, 128, 129, 261]) {
+        compare({ rows: 1 + ((keys + headDim) % 11), keys, headDim, causalStart: -1, gap: keys % 2 ? 5 : 0 });
+      }
     }
-  }
-});
+  },
+);
 
-test('attention: float64 within the products’ bounds, causal, from any start, more rows than one group', () => {
-  for (const [rows, keys, causalStart] of [
-    [9, 9, 0],
-    [1, 140, 139],
-    [5, 140, 135],
-    [70, 70, 0],
-    [70, 261, 191],
-    [33, 129, 96],
-    [12, 8, 0],
-  ] as const) {
-    for (const headDim of [5, 16]) compare({ rows, keys, headDim, causalStart, gap: 3 });
-  }
-});
+testBuilds(
+  'attention: float64 within the products’ bounds, causal, from any start, more rows than one group',
+  () => {
+    for (const [rows, keys, causalStart] of [
+      [9, 9, 0],
+      [1, 140, 139],
+      [5, 140, 135],
+      [70, 70, 0],
+      [70, 261, 191],
+      [33, 129, 96],
+      [12, 8, 0],
+    ] as const) {
+      for (const headDim of [5, 16]) compare({ rows, keys, headDim, causalStart, gap: 3 });
+    }
+  },
+);
 
-test('attention: a scale other than 1/√d', () =>
-  compare({ rows: 5, keys: 20, headDim: 8, causalStart: -1, scale: 0.7 }));
+testBuilds('attention: a scale other than 1/√d', () =>
+  compare({ rows: 5, keys: 20, headDim: 8, causalStart: -1, scale: 0.7 }),
+);
 
-test('attention: a scale of 0 averages the values, every remainder of keys', () => {
+testBuilds('attention: a scale of 0 averages the values, every remainder of keys', () => {
   for (let keys = 1; keys <= 9; keys++) compare({ rows: 3, keys, headDim: 12, causalStart: -1, scale: 0 });
 });
 
-test('attention: each causal row has the same bits alone, with only the keys that it sees', () => {
+testBuilds('attention: each causal row has the same bits alone, with only the keys that it sees', () => {
   const c: Case = { rows: 141, keys: 141, headDim: 18, causalStart: 0 };
   const data = inputs(c);
   const all = run(c, data).out;
@@ -170,7 +177,7 @@ test('attention: each causal row has the same bits alone, with only the keys tha
   }
 });
 
-test('attention: later keys of any size leave earlier rows as they are', () => {
+testBuilds('attention: later keys of any size leave earlier rows as they are', () => {
   const c: Case = { rows: 40, keys: 40, headDim: 12, causalStart: 0 };
   const data = inputs(c);
   const before = run(c, data).out;
@@ -179,7 +186,7 @@ test('attention: later keys of any size leave earlier rows as they are', () => {
   sameBits(run(c, data).out.slice(0, 20 * 12), before.slice(0, 20 * 12), 'rows 0 to 19');
 });
 
-test('attention: no keys give zeros', () => {
+testBuilds('attention: no keys give zeros', () => {
   const { out } = run(
     { rows: 6, keys: 0, headDim: 9, causalStart: -1 },
     inputs({ rows: 6, keys: 0, headDim: 9, causalStart: -1 }),
@@ -187,27 +194,30 @@ test('attention: no keys give zeros', () => {
   assert.ok(out.every((v) => v === 0));
 });
 
-test('kv_write: keys as panels over keys, values as panels over channels, channels past the head as 0', () => {
-  const [headDim, keys] = [11, 133];
-  reset();
-  const c: Case = { rows: 1, keys, headDim, causalStart: -1, gap: 4 };
-  const data = inputs(c);
-  const table = writePages(c, data);
-  checkGuards();
-  const ld = headDim + 4;
-  const memory = area(0).f32.buffer;
-  for (let j = 0; j < keys; j++) {
-    const page = new Int32Array(memory, table, 2)[j >> 7]!;
-    const slot = j & 127;
-    const words = new Float32Array(memory, page, PAGE * (headDim + 16));
-    for (let d = 0; d < headDim; d++) {
-      assert.is(words[((slot >> 3) * headDim + d) * 8 + (slot & 7)], data.k[j * ld + d], `key ${j}, ${d}`);
+testBuilds(
+  'kv_write: keys as panels over keys, values as panels over channels, channels past the head as 0',
+  () => {
+    const [headDim, keys] = [11, 133];
+    reset();
+    const c: Case = { rows: 1, keys, headDim, causalStart: -1, gap: 4 };
+    const data = inputs(c);
+    const table = writePages(c, data);
+    checkGuards();
+    const ld = headDim + 4;
+    const memory = area(0).f32.buffer;
+    for (let j = 0; j < keys; j++) {
+      const page = new Int32Array(memory, table, 2)[j >> 7]!;
+      const slot = j & 127;
+      const words = new Float32Array(memory, page, PAGE * (headDim + 16));
+      for (let d = 0; d < headDim; d++) {
+        assert.is(words[((slot >> 3) * headDim + d) * 8 + (slot & 7)], data.k[j * ld + d], `key ${j}, ${d}`);
+      }
+      for (let d = 0; d < 16; d++) {
+        const got = words[PAGE * headDim + ((d >> 3) * PAGE + slot) * 8 + (d & 7)];
+        assert.is(got, d < headDim ? data.v[j * ld + d] : 0, `value ${j}, ${d}`);
+      }
     }
-    for (let d = 0; d < 16; d++) {
-      const got = words[PAGE * headDim + ((d >> 3) * PAGE + slot) * 8 + (d & 7)];
-      assert.is(got, d < headDim ? data.v[j * ld + d] : 0, `value ${j}, ${d}`);
-    }
-  }
-});
+  },
+);
 
 test.run();

@@ -1,20 +1,68 @@
 /**
  * Calls the WebAssembly kernels on their own, without the runtime over them: a memory, a bump allocator with guard zones
- * round every area, and float64 comparisons.
+ * round every area, and float64 comparisons. Tests of `testBuilds` run for both builds of the kernels.
  */
+import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KERNELS_WASM_BASE64 } from '../../src/runtime/kernels.generated.js';
+import { KERNELS_RELAXED_WASM_BASE64, KERNELS_WASM_BASE64 } from '../../src/runtime/kernels.generated.js';
 import type { Kernels } from '../../src/runtime/kernels.js';
 
 const MEMORY_PAGES = 2048;
 const GUARD_BYTES = 64;
 const GUARD_WORD = 0xdeadbeef;
 
-const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: 65536 });
-const bytes = Uint8Array.from(Buffer.from(KERNELS_WASM_BASE64, 'base64'));
-const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-export const kernels = instance.exports as unknown as Kernels;
-const heapBase = (instance.exports.heap_base as () => number)();
+/** An instance in a memory of its own: where two builds keep their constants is the same place. */
+interface Build {
+  kernels: Kernels;
+  memory: WebAssembly.Memory;
+  heapBase: number;
+}
+
+function instantiate(base64: string): Build | undefined {
+  const bytes = Uint8Array.from(Buffer.from(base64, 'base64'));
+  if (!WebAssembly.validate(bytes)) return undefined;
+  const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: 65536 });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+  return { kernels: exports as unknown as Kernels, memory, heapBase: (exports.heap_base as () => number)() };
+}
+
+const plain = instantiate(KERNELS_WASM_BASE64)!;
+let relaxed: Build | undefined;
+
+/** The kernels and the memory of the build that is tested now. */
+export let { kernels, memory } = plain;
+let { heapBase } = plain;
+
+function use(build: Build): void {
+  ({ kernels, memory, heapBase } = build);
+  reset();
+}
+
+/** Whether the kernels tested now are those with relaxed SIMD. */
+export function isRelaxed(): boolean {
+  return kernels !== plain.kernels;
+}
+
+/** One test of the plain build, and one of the relaxed build where the engine has relaxed SIMD. */
+export function testBuilds(title: string, body: () => void): void {
+  test(title, body);
+  relaxed ??= instantiate(KERNELS_RELAXED_WASM_BASE64);
+  const name = `relaxed build: ${title}`;
+  if (!relaxed) {
+    console.log(`SKIP ${name} (no relaxed SIMD)`);
+    test.skip(name, () => {});
+    return;
+  }
+  const build = relaxed;
+  test(name, () => {
+    use(build);
+    try {
+      body();
+    } finally {
+      use(plain);
+    }
+  });
+}
 
 /** An area of the memory. Assigning into the views writes what the kernels read. */
 export interface Area {

@@ -1,14 +1,14 @@
 /** Weights in the three dtypes and their panels, made in JavaScript independently of the packing kernels. */
+import type { Gemm } from '../../src/runtime/kernels.js';
 import { type Area, area, kernels } from './harness.js';
 
 export type Dtype = 'f32' | 'bf16' | 'f16';
 export const DTYPES: Dtype[] = ['f32', 'bf16', 'f16'];
 
-export const GEMM = {
-  f32: kernels.f32_f32w_gemm,
-  bf16: kernels.f32_bf16w_gemm,
-  f16: kernels.f32_f16w_gemm,
-};
+/** The matrix product of a dtype, of the build that is tested now. */
+export function gemmOf(dtype: Dtype): Gemm {
+  return kernels[`f32_${dtype}w_gemm`];
+}
 
 /** The stored bits of values and what they mean as float64. */
 export interface Stored {

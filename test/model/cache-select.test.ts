@@ -7,7 +7,7 @@ import type { KVCache } from '../../src/model/cache.js';
 import { forward, newCache } from '../../src/model/forward.js';
 import { logits } from '../../src/model/head.js';
 import { loadModel } from '../../src/model/load.js';
-import { pageBytes } from '../../src/runtime/ops.js';
+import { pageBytes } from '../../src/runtime/pages.js';
 import { normals } from '../kernels/harness.js';
 
 const model = await loadModel(await openCheckpoint('test/goldens/text-only-tied-bf16'));

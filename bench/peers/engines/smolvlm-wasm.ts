@@ -42,9 +42,12 @@ export const engine: Engine<Paths> = {
   },
 };
 
-/** As `from_pretrained` takes them. */
+/** As `from_pretrained` takes them. What is measured again and again is computed again and again. */
 function optionsOf({ dtype, threads, relaxed = false }: EngineSettings) {
-  return { dtype, threads, relaxed } as unknown as { dtype: 'float32'; relaxed: boolean };
+  return { dtype, threads, relaxed, prefix_cache_bytes: 0, image_cache_bytes: 0 } as unknown as {
+    dtype: 'float32';
+    relaxed: boolean;
+  };
 }
 
 const OPEN: Record<Group, (options: ReturnType<typeof optionsOf>, checkpoint: string) => Promise<Opened>> = {

@@ -1,0 +1,192 @@
+/**
+ * One head's attention over integer pages (pages_int.ts). Queries and probabilities become int16 on the way, and both
+ * products are exact sums in int32:
+ * - q is scaled so that its norm is 32767. With an int16 key of the same norm |q·k| <= 2^30 (Cauchy–Schwarz; it holds
+ *   for each part of the sum), with an int8 key |q·k| <= 32767·127·√headDim.
+ * - A page's probabilities, each times its value's scale, are scaled so that none exceeds 32767, and over int16 values
+ *   so that their sum does not exceed 65535: 65535·32767 < 2^31; over int8 values 128·32767·127 < 2^30.
+ * Pages are added in order in float32.
+ */
+import { K_BLOCK, ROW_BLOCK } from './blocks';
+import { visible } from './attention';
+import { copyRows, emptyProduct } from './gemm_tile';
+import { INT_TILE_ROWS, intPanel } from './int_tile';
+import { PAGE, pageOf } from './pages';
+import { I8, I16, norm, pairsOf, quantised, scalesOffset, valuesOffset } from './pages_int';
+import { panelScratch, rowScratch, sumScratch, tileScratch } from './scratch';
+import { exponentials } from './softmax';
+import { spreadRow } from './spread';
+
+const ROW_GROUP: usize = 32;
+/** 1.5·2^23: added to a float32 of size up to 2^22 it leaves the nearest integer in the low bits. */
+const ROUND: usize = memory.data<f32>([12582912.0, 12582912.0, 12582912.0, 12582912.0], 16);
+/** What the sum of a page's probabilities may reach over int16 values before they are rounded by up to 1/2 each. */
+const PAGE_SUM: f32 = 65535 - 64;
+
+/** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees, pages of int8. */
+export function f32_i8kv_attention(
+  out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
+  ldq: usize, ldo: usize, scale: f32,
+): void {
+  attention(I8, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+}
+
+/** The same over pages of int16. */
+export function f32_i16kv_attention(
+  out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
+  ldq: usize, ldo: usize, scale: f32,
+): void {
+  attention(I16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+}
+
+/** `dtype` is a constant wherever this is called. */
+// @ts-ignore: decorator
+@inline
+function attention(
+  dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
+  headDim: usize, ldq: usize, ldo: usize, scale: f32,
+): void {
+  if (headDim == 0) return;
+  ldq <<= 2;
+  ldo <<= 2;
+  const ldp = (keys + PAGE - 1) / PAGE * PAGE << 2;
+  const group = max<usize>(1, min(ROW_GROUP, ROW_BLOCK * K_BLOCK / pairsOf(headDim)));
+  for (let r: usize = 0; r < rows; r += group) {
+    const count = min(group, rows - r);
+    const seen = visible(r + count - 1, keys, causalStart);
+    const p = probs + r * ldp;
+    scores(dtype, p, q + r * ldq, pages, count, seen, headDim, ldq, ldp, scale);
+    for (let i: usize = 0; i < count; i++) {
+      const row = p + i * ldp;
+      const n = visible(r + i, keys, causalStart);
+      store<f32>(sumScratch + (i << 2), n ? 1 / exponentials(row, n, 1) : 1);
+      memory.fill(row + (n << 2), 0, (((keys + 7) & ~7) - n) << 2);
+    }
+    mix(dtype, out + r * ldo, p, pages, count, seen, headDim, ldo, ldp);
+  }
+}
+
+/** probs[rows][keys] = scale · q · Kᵀ for whole panels of keys: those past the last key are of no meaning. */
+// @ts-ignore: decorator
+@inline
+function scores(
+  dtype: i32, probs: usize, q: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldq: usize, ldp: usize,
+  scale: f32,
+): void {
+  const shift: usize = dtype == I8 ? 0 : 1;
+  const pairs = pairsOf(headDim);
+  const panelBytes = pairs << (4 + shift);
+  spreadQueries(q, rows, headDim, ldq, scale);
+  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
+    const page = pageOf(pages, key);
+    const scales = page + scalesOffset(headDim, shift);
+    const panels = (min(PAGE, keys - key) + 7) >> 3;
+    for (let i: usize = 0; i < panels; i++) {
+      const to = probs + (i << 5);
+      intPanel(dtype, to, ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch, scales + (i << 5), true);
+    }
+  }
+}
+
+/** Rows of q as int16 pairs in tiles, what each integer stands for times `scale` in sumScratch. */
+function spreadQueries(q: usize, rows: usize, headDim: usize, ldq: usize, scale: f32): void {
+  const pairs = pairsOf(headDim);
+  for (let r: usize = 0; r < rows; r++, q += ldq) {
+    const size = norm(q, headDim);
+    const inverse: f32 = size > 0 ? 32767 / size : 0;
+    store<f32>(sumScratch + (r << 2), size / 32767 * scale);
+    const tileRows = min(INT_TILE_ROWS, rows - (r & ~(INT_TILE_ROWS - 1)));
+    let to = rowScratch + ((r & ~(INT_TILE_ROWS - 1)) * pairs + (r & (INT_TILE_ROWS - 1)) << 4);
+    for (let d: usize = 0; d < headDim; d += 2, to += tileRows << 4) {
+      const low = quantised(load<f32>(q + (d << 2)), inverse);
+      const high = d + 1 < headDim ? quantised(load<f32>(q + (d << 2), 4), inverse) : 0;
+      v128.store(to, i32x4.splat((low & 0xffff) | (high << 16)));
+    }
+  }
+}
+
+/** Makes probs of the exponentials and out[rows][headDim] = probs · V, page by page. */
+// @ts-ignore: decorator
+@inline
+function mix(
+  dtype: i32, out: usize, probs: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldo: usize, ldp: usize,
+): void {
+  const shift: usize = dtype == I8 ? 0 : 1;
+  const factors = sumScratch + (ROW_BLOCK << 2);
+  if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
+  for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
+    const first = key == 0;
+    const page = pageOf(pages, key);
+    const scales = page + scalesOffset(headDim, shift) + PAGE * 4;
+    const pairs = (min(PAGE, keys - key) + 1) >> 1;
+    for (let r: usize = 0; r < rows; r++) {
+      spreadProbabilities(dtype, r, rows, probs + r * ldp, scales, pairs, factors);
+    }
+    let panel = page + valuesOffset(headDim, shift);
+    let c: usize = 0;
+    for (; c + 8 <= headDim; c += 8, panel += PAGE * 8 << shift) {
+      intPanel(dtype, out + (c << 2), ldo, rowScratch, panel, rows, pairs, factors, 0, first);
+    }
+    if (c < headDim) narrow(dtype, out + (c << 2), ldo, panel, rows, pairs, factors, first, headDim - c);
+  }
+}
+
+/** A last, narrow panel: what a whole tile would write beyond goes through scratch. */
+function narrow(
+  dtype: i32, out: usize, ldo: usize, panel: usize, rows: usize, pairs: usize, factors: usize, first: bool,
+  columns: usize,
+): void {
+  for (let r: usize = 0; r < rows; r += INT_TILE_ROWS, out += INT_TILE_ROWS * ldo) {
+    const count = min(INT_TILE_ROWS, rows - r);
+    if (!first) copyRows(tileScratch, 32, out, ldo, count, columns);
+    const s = rowScratch + (r * pairs << 4);
+    if (dtype == I8) intPanel(I8, tileScratch, 32, s, panel, count, pairs, factors + (r << 2), 0, first);
+    else intPanel(I16, tileScratch, 32, s, panel, count, pairs, factors + (r << 2), 0, first);
+    copyRows(out, ldo, tileScratch, 32, count, columns);
+  }
+}
+
+/** One row's page of exponentials: divided in place, then times the values' scales as int16 pairs in the tiles. */
+// @ts-ignore: decorator
+@inline
+function spreadProbabilities(
+  dtype: i32, r: usize, rows: usize, p: usize, scales: usize, pairs: usize, factors: usize,
+): void {
+  const inverse = v128.load_splat<f32>(sumScratch + (r << 2));
+  // Whole vectors of 8 keys: those past the last have probability 0, whatever their scales are.
+  const bytes = ((pairs + 3) & ~3) << 3;
+  let top = f32x4.splat(0), sum = f32x4.splat(0);
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const x = f32x4.mul(v128.load(p + i), inverse);
+    v128.store(p + i, x);
+    const used = f32x4.ne(x, f32x4.splat(0));
+    const y = v128.and(f32x4.mul(x, v128.load(scales + i)), used);
+    v128.store(panelScratch + i, y);
+    top = f32x4.max(top, y);
+    sum = f32x4.add(sum, y);
+  }
+  const largest = max<f32>(
+    max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
+    max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
+  );
+  let factor: f32 = 32767 / largest;
+  if (dtype == I16) {
+    const all = f32x4.extract_lane(sum, 0) + f32x4.extract_lane(sum, 1) + f32x4.extract_lane(sum, 2)
+      + f32x4.extract_lane(sum, 3);
+    factor = min<f32>(factor, PAGE_SUM / all);
+  }
+  // All probabilities 0, or so small that the factor overflows: they are 0 here too.
+  if (factor == Infinity) factor = 0;
+  store<f32>(factors + (r << 2), factor == 0 ? 0 : 1 / factor);
+  const scale = f32x4.splat(factor);
+  const round = v128.load(ROUND);
+  for (let i: usize = 0; i < bytes; i += 32) {
+    const low = i32x4.sub(f32x4.add(f32x4.mul(v128.load(panelScratch + i), scale), round), round);
+    const high = i32x4.sub(f32x4.add(f32x4.mul(v128.load(panelScratch + i, 16), scale), round), round);
+    v128.store(panelScratch + (i >> 1), i16x8.narrow_i32x4_s(low, high));
+  }
+  const tileRow = r & (INT_TILE_ROWS - 1);
+  const tileRows = min(INT_TILE_ROWS, rows - (r - tileRow));
+  const to = rowScratch + ((r - tileRow) * pairs + tileRow << 4);
+  spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
+}
