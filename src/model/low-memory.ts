@@ -53,9 +53,8 @@ export async function loadLowMemory(
     return { named: await loadWeights(shards, tensors, engine, options), streams: undefined };
 
   const rest = sizeOf(tensors.filter(({ name }) => !LAYER.test(name)));
-  const ringBytes = LayerRing.bytes([...vision.layers, ...text.layers], shards, dtypeOf);
-  let left = room - rest - ringBytes;
-  for (const { layers, held } of [text, vision]) left = hold(layers, held, left);
+  const ringFor = (layers: readonly OutsideLayer[]) => LayerRing.bytes(layers, shards, dtypeOf);
+  const ringBytes = holdLayers(vision, text, room - rest, ringFor);
 
   const heldTensors = tensors.filter(({ name }) => {
     const index = LAYER.exec(name)?.[1];
@@ -106,6 +105,29 @@ function towerOf(
     layers[Number(index)].push(tensor);
   }
   return { layers: layers.map((own) => ({ tensors: own, bytes: sizeOf(own) })), held: new Set() };
+}
+
+/**
+ * Chooses the layers that stay in memory, where `bytes` are for them and the ring of the others: all of the text model, if
+ * that fits beside a ring of vision layers, which are small; else as many as fit. Returns the ring's bytes.
+ */
+function holdLayers(
+  vision: Tower,
+  text: Tower,
+  bytes: number,
+  ringFor: (layers: readonly OutsideLayer[]) => number,
+): number {
+  const whole = text.layers.reduce((sum, layer) => sum + layer.bytes, 0);
+  const small = vision.layers.length > 0 ? ringFor(vision.layers) : Number.POSITIVE_INFINITY;
+  if (whole + small <= bytes) {
+    for (const index of text.layers.keys()) text.held.add(index);
+    hold(vision.layers, vision.held, bytes - small - whole);
+    return small;
+  }
+  const ring = ringFor([...vision.layers, ...text.layers]);
+  const left = hold(text.layers, text.held, bytes - ring);
+  hold(vision.layers, vision.held, left);
+  return ring;
 }
 
 /**

@@ -1,8 +1,9 @@
 import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError, MemoryError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
-import { hasRelaxedSimd, kernelsModule } from './binaries.js';
+import { hasRelaxedSimd, kernelsModule, relaxedDotForm } from './binaries.js';
 import { type KernelCall, partArguments, partCount, unsplit } from './call.js';
+import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import { availableThreads, canShareMemory } from './host-worker.js';
 import type { Kernels } from './kernels.js';
@@ -34,6 +35,7 @@ interface Parts {
   kernels: Kernels & { heap_base(): number; scratch_bytes(): number };
   limit: number;
   relaxed: boolean;
+  dotForm: DotForm;
   pool?: WorkerPool;
 }
 
@@ -54,19 +56,21 @@ export class Engine {
   readonly #module: WebAssembly.Module;
   readonly #pool: WorkerPool | undefined;
   readonly #scratchBytes: number;
+  readonly #dotForm: DotForm;
   readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
   readonly #pace = new Pace();
 
-  private constructor({ memory, module, kernels, limit, relaxed, pool }: Parts) {
+  private constructor({ memory, module, kernels, limit, relaxed, dotForm, pool }: Parts) {
     this.#memory = memory;
     this.#module = module;
     this.#kernels = kernels;
     this.#pool = pool;
     this.#scratchBytes = kernels.scratch_bytes();
     this.relaxed = relaxed;
+    this.#dotForm = dotForm;
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
     this.#uploads = new Arena(this.heap, 'uploads');
@@ -87,9 +91,11 @@ export class Engine {
     module ??= await kernelsModule(relaxed, threads > 1);
     const instance = await instantiate<Record<string, unknown>>(module, { env: { memory } });
     const kernels = instance.exports as unknown as Parts['kernels'];
+    const dotForm = relaxed ? await relaxedDotForm() : DOT_FORM_PAIRS;
+    kernels.set_dot_form(dotForm);
     const names = WebAssembly.Module.exports(module).map(({ name }) => name);
     const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
-    return new Engine({ memory, module, kernels, limit: maximumBytes, relaxed, pool });
+    return new Engine({ memory, module, kernels, limit: maximumBytes, relaxed, dotForm, pool });
   }
 
   /** Threads that compute. */
@@ -274,7 +280,8 @@ export class Engine {
     const scratch = Array.from({ length: this.threads }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
     );
-    await this.#pool.start(this.#module, this.#memory, scratch);
+    const what = { module: this.#module, memory: this.#memory, dotForm: this.#dotForm };
+    await this.#pool.start(what, scratch);
   }
 
   #part(call: KernelCall, part: number): void {

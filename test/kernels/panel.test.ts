@@ -115,4 +115,38 @@ for (const dtype of ['bf16', 'f16'] as const) {
   });
 }
 
+test('scales go into the records of a quantised panel and back, missing rows get 0, and a bad one is named', () => {
+  for (const record of [272, 144]) {
+    for (const rows of [1, 3, 8]) {
+      for (const blocks of [1, 2, 5]) {
+        reset();
+        const words = Uint16Array.from({ length: rows * blocks }, (_, i) => 0x3c00 + 37 * i);
+        const source = area((rows * blocks + 1) >> 1, 0, 2);
+        const panel = area((blocks * record) / 4);
+        const back = area((rows * blocks + 1) >> 1, 0, 2);
+        source.u16.set(words);
+        panel.u32.fill(0xffffffff);
+        assert.is(kernels.panel8_put_scales(panel.ptr, source.ptr, rows, blocks, record), -1);
+        kernels.panel8_take_scales(back.ptr, panel.ptr, rows, blocks, record);
+        checkGuards(`rows ${rows}, blocks ${blocks}`);
+        assert.equal([...back.u16.subarray(0, words.length)], [...words]);
+        for (let block = 0; block < blocks; block++) {
+          const bytes = new Uint8Array(panel.u32.buffer, panel.ptr + block * record, record);
+          const head = new Uint16Array(panel.u32.buffer, panel.ptr + block * record, 8);
+          for (let r = 0; r < 8; r++) assert.is(head[r], r < rows ? words[r * blocks + block] : 0);
+          assert.ok(
+            bytes.subarray(16).every((byte) => byte === 0xff),
+            'the values stay',
+          );
+        }
+        const last = rows * blocks - 1;
+        for (const bad of [0x7f80, 0xff80, 0x7fc0]) {
+          source.u16[last] = bad;
+          assert.is(kernels.panel8_put_scales(panel.ptr, source.ptr, rows, blocks, record), last);
+        }
+      }
+    }
+  }
+});
+
 test.run();
