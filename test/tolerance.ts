@@ -116,9 +116,6 @@ export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as c
  */
 export const QUANTISED_SEARCH_LOSS = { 8: 0.09, 4: 0.003 };
 
-/** Points of 100 that the embedded checkpoint's exact answers may lose against float32's (195 of the 200 committed pictures; int8 195, int4 194). */
-export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };
-
 // ---- guards of speed ---------------------------------------------------------------------------------------------------
 
 /**

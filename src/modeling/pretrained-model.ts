@@ -207,6 +207,11 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     void this.#state?.streams?.close();
   }
 
+  /** The loaded model, if it is there. */
+  protected get state(): LevelModels[L] | undefined {
+    return this.#state;
+  }
+
   /** The loaded model. @throws DisposedError; Error before `ready()` */
   protected get model(): LevelModels[L] {
     this.check();

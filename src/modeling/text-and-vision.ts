@@ -1,5 +1,5 @@
 import type { SmolVLMConfig } from '../configuration/smolvlm-config.js';
-import type { KVCache } from '../model/cache.js';
+import type { CacheDtype, CacheShape, KVCache } from '../model/cache.js';
 import { cacheFromTensors } from '../model/cache-import.js';
 import type { CacheLayer } from '../model/cache-tensors.js';
 import { imageStates } from '../model/forward.js';
@@ -86,6 +86,12 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
       text_config.vocab_size = count;
     }
     return this.get_input_embeddings();
+  }
+
+  /** How a cache stores keys and values (see the option); undefined before the weights are there. */
+  get kv_cache_dtype(): CacheDtype | undefined {
+    const shape: CacheShape | undefined = this.state?.cacheShape;
+    return shape && (shape.kv_cache_dtype ?? 'float32');
   }
 
   /**

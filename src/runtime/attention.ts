@@ -4,8 +4,9 @@ import { PAGE_KERNELS, PAGE_KEYS, type PageDtype } from './pages.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
 
-/** Query rows of one attention step. */
-const STEP_QUERIES = 32;
+/** Query rows of one attention step: whole groups of the kernels (of 32, in the relaxed build over float pages of 30). */
+const STEP_QUERIES = 64;
+const STEP_QUERIES_RELAXED = 60;
 
 export interface AttentionShape {
   keys: number;
@@ -66,14 +67,14 @@ export function* attend(
   const ld = isGrouped ? headDim : q.columns;
   const seen = isGrouped && causalStart >= 0 ? Math.min(keys, causalStart + 1) : keys;
   const start = isGrouped ? -1 : causalStart;
-  const scratchBytes =
-    4 * Math.min(rows, STEP_QUERIES) * Math.ceil(Math.max(keys, 1) / PAGE_KEYS) * PAGE_KEYS;
+  const step = engine.relaxed && !dtype.startsWith('int') ? STEP_QUERIES_RELAXED : STEP_QUERIES;
+  const scratchBytes = 4 * Math.min(rows, step) * Math.ceil(Math.max(keys, 1) / PAGE_KEYS) * PAGE_KEYS;
   const mark = engine.activations.mark();
   const scratch = engine.activations.allocate(scratchBytes * (probs ? 1 : engine.threads));
   const args = [out.pointer, q.pointer, pages, scratch, rows, seen, start, headDim, ld, ld, scale];
   if (probs) yield* watched(engine, args, shape, q, probs);
   else {
-    const axes = attentionAxes(shape, rows, ld, group, isGrouped, start);
+    const axes = attentionAxes(shape, rows, step, ld, group, isGrouped, start);
     const kernel = PAGE_KERNELS[dtype].attention;
     yield* engine.steps({ kernel, args, axes, scratch: { arg: 3, bytes: scratchBytes } });
   }
@@ -85,6 +86,7 @@ export function* attend(
 function attentionAxes(
   { kvHeads, headDim, pageCount }: AttentionShape,
   rows: number,
+  step: number,
   ld: number,
   group: number,
   isGrouped: boolean,
@@ -92,7 +94,7 @@ function attentionAxes(
 ): Axis[] {
   const strips = [0, 4 * ld, 1, 4 * ld];
   if (start >= 0) strips.push(6, 1);
-  const axes: Axis[] = [{ size: 4, units: rows, step: Math.min(rows, STEP_QUERIES), moves: strips }];
+  const axes: Axis[] = [{ size: 4, units: rows, step: Math.min(rows, step), moves: strips }];
   const head = 4 * headDim;
   if (!isGrouped) axes.push({ size: -1, units: group, step: 1, moves: [0, head, 1, head] });
   const moves = [0, group * head, 1, group * head, 2, 4 * pageCount];
@@ -110,8 +112,8 @@ function* watched(
 ): Steps<void> {
   const heads = q.columns / headDim;
   for (let head = 0; head < heads; head++) {
-    for (let row = 0; row < q.rows; row += STEP_QUERIES) {
-      const rows = Math.min(STEP_QUERIES, q.rows - row);
+    for (let row = 0; row < q.rows; row += STEP_QUERIES_RELAXED) {
+      const rows = Math.min(STEP_QUERIES_RELAXED, q.rows - row);
       const offset = 4 * (row * q.columns + head * headDim);
       const start = causalStart < 0 ? -1 : causalStart + row;
       const visible = start < 0 ? keys : Math.min(keys, start + rows);
