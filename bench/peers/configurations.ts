@@ -50,6 +50,7 @@ export const CONFIGURATIONS: readonly Configuration[] = [
   ours({ dtype: 'int8', threads: 2, relaxed: true, groups: MODEL }),
   { engine: 'node-llama-cpp', dtype: 'Q8_0', threads: 2, groups: ['text'] },
   { engine: 'onnxruntime-node', dtype: 'int8', threads: 2, groups: MODEL },
+  { engine: 'transformers.js', dtype: 'int8', threads: 1, groups: ['text', 'picture'] },
   { engine: 'transformers.js', dtype: 'int8', threads: 2, groups: ['text', 'picture'] },
   { engine: 'wllama', dtype: 'Q8_0', threads: 2, groups: ['text'], slow: SLOW_TEXT },
 

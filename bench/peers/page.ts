@@ -11,6 +11,8 @@ interface Bar {
   readonly label: string;
   /** Shown when pointed at. */
   readonly hint: string;
+  /** Shown beside the title. */
+  readonly note?: string;
 }
 
 const GROUP_TITLES: Readonly<Record<string, string>> = {
@@ -54,6 +56,7 @@ function speedBars(results: Results, work: string): Bar[] {
     engine: row.engine,
     length: rows[0].seconds / row.seconds,
     label: figure(row),
+    note: disturbance(row) && 'disturbed',
     hint: `${row.runs} runs, middle half ${row.quartiles.map((value) => value.toPrecision(3)).join(' to ')} ${row.unit}${disturbance(row)}`,
   }));
 }
@@ -76,8 +79,8 @@ function memoryBars(processes: readonly ProcessRow[], group: string): Bar[] {
 function section(title: string, reading: string, bars: readonly Bar[]): string {
   if (bars.length === 0) return '';
   const lines = bars.map(
-    ({ title, engine, length, label, hint }) =>
-      `<tr title="${escaped(hint)}"${engine === 'smolvlm-wasm' ? ' class="ours"' : ''}><th>${escaped(title)}</th>` +
+    ({ title, engine, length, label, hint, note }) =>
+      `<tr title="${escaped(hint)}"${engine === 'smolvlm-wasm' ? ' class="ours"' : ''}><th>${escaped(title)}${note ? ` <small>${note}</small>` : ''}</th>` +
       `<td><i style="width:${(length * 100).toFixed(1)}%"></i></td><td>${escaped(label)}</td></tr>`,
   );
   return `<section><h2>${escaped(title)} <small>${reading}</small></h2><table>${lines.join('\n')}</table></section>`;
