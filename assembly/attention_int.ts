@@ -5,7 +5,8 @@
  *   for each part of the sum), with an int8 key |q·k| <= 32767·127·√headDim.
  * - A page's probabilities, each times its value's scale, are scaled so that none exceeds 32767, and over int16 values
  *   so that their sum does not exceed 65535: 65535·32767 < 2^31; over int8 values 128·32767·127 < 2^30.
- * Pages are added in order in float32.
+ * Pages are added in order in float32, the probabilities' sums in float64, and the result is divided by the sum at the
+ * end.
  */
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 import { visible } from './attention';
@@ -13,15 +14,18 @@ import { copyRows, emptyProduct } from './gemm_tile';
 import { INT_TILE_ROWS, intPanel } from './int_tile';
 import { PAGE, pageOf } from './pages';
 import { I8, I16, norm, pairsOf, quantised, scalesOffset, valuesOffset } from './pages_int';
+import { fillAndTop, pageProbabilities, scaleRow } from './probabilities_int';
 import { panelScratch, rowScratch, sumScratch, tileScratch } from './scratch';
-import { exponentials } from './softmax';
 import { spreadRow } from './spread';
 
 const ROW_GROUP: usize = 32;
-/** 1.5·2^23: added to a float32 of size up to 2^22 it leaves the nearest integer in the low bits. */
-const ROUND: usize = memory.data<f32>([12582912.0, 12582912.0, 12582912.0, 12582912.0], 16);
-/** What the sum of a page's probabilities may reach over int16 values before they are rounded by up to 1/2 each. */
-const PAGE_SUM: f32 = 65535 - 64;
+/** Scores come in powers of two. */
+const LOG2_E: f32 = 1.44269504;
+
+/** For each row of a group: the largest score, the sum of its probabilities (float64), what an integer stands for. */
+const TOPS: usize = 0;
+const TOTALS: usize = TOPS + ROW_GROUP * 4;
+const FACTORS: usize = TOTALS + ROW_GROUP * 8;
 
 /** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees, pages of int8. */
 export function f32_i8kv_attention(
@@ -57,16 +61,26 @@ function attention(
     const p = probs + r * ldp;
     scores(dtype, p, q + r * ldq, pages, count, seen, headDim, ldq, ldp, scale);
     for (let i: usize = 0; i < count; i++) {
-      const row = p + i * ldp;
-      const n = visible(r + i, keys, causalStart);
-      store<f32>(sumScratch + (i << 2), n ? 1 / exponentials(row, n, 1) : 1);
-      memory.fill(row + (n << 2), 0, (((keys + 7) & ~7) - n) << 2);
+      const top = fillAndTop(p + i * ldp, visible(r + i, keys, causalStart), (keys + 7) & ~7);
+      store<f32>(sumScratch + (i << 2), top, TOPS);
+      store<f64>(sumScratch + (i << 3), 0, TOTALS);
     }
-    mix(dtype, out + r * ldo, p, pages, count, seen, headDim, ldo, ldp);
+    const o = out + r * ldo;
+    mix(dtype, o, p, pages, count, seen, headDim, ldo, ldp);
+    for (let i: usize = 0; i < count; i++) {
+      const total = load<f64>(sumScratch + (i << 3), TOTALS);
+      const inverse: f32 = total == 0 ? 1 : <f32>(1 / total);
+      scaleRow(o + i * ldo, headDim, inverse);
+      scaleRow(p + i * ldp, seen, inverse);
+      // What the group does not see.
+      const end = (keys + 7) & ~7;
+      const used = (seen + 7) & ~7;
+      if (used < end) memory.fill(p + i * ldp + (used << 2), 0, (end - used) << 2);
+    }
   }
 }
 
-/** probs[rows][keys] = scale · q · Kᵀ for whole panels of keys: those past the last key are of no meaning. */
+/** probs[rows][keys] = log2(e) · scale · q · Kᵀ for whole panels of keys: those past the last key are of no meaning. */
 // @ts-ignore: decorator
 @inline
 function scores(
@@ -82,19 +96,21 @@ function scores(
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
     for (let i: usize = 0; i < panels; i++) {
-      const to = probs + (i << 5);
-      intPanel(dtype, to, ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch, scales + (i << 5), true);
+      intPanel(
+        dtype, probs + (i << 5), ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch + FACTORS,
+        scales + (i << 5), true,
+      );
     }
   }
 }
 
-/** Rows of q as int16 pairs in tiles, what each integer stands for times `scale` in sumScratch. */
+/** Rows of q as int16 pairs in tiles, what each integer stands for times log2(e) · scale in the factors. */
 function spreadQueries(q: usize, rows: usize, headDim: usize, ldq: usize, scale: f32): void {
   const pairs = pairsOf(headDim);
   for (let r: usize = 0; r < rows; r++, q += ldq) {
     const size = norm(q, headDim);
     const inverse: f32 = size > 0 ? 32767 / size : 0;
-    store<f32>(sumScratch + (r << 2), size / 32767 * scale);
+    store<f32>(sumScratch + (r << 2), size / 32767 * scale * LOG2_E, FACTORS);
     const tileRows = min(INT_TILE_ROWS, rows - (r & ~(INT_TILE_ROWS - 1)));
     let to = rowScratch + ((r & ~(INT_TILE_ROWS - 1)) * pairs + (r & (INT_TILE_ROWS - 1)) << 4);
     for (let d: usize = 0; d < headDim; d += 2, to += tileRows << 4) {
@@ -105,14 +121,14 @@ function spreadQueries(q: usize, rows: usize, headDim: usize, ldq: usize, scale:
   }
 }
 
-/** Makes probs of the exponentials and out[rows][headDim] = probs · V, page by page. */
+/** Makes exponentials of the scores, page by page, and out[rows][headDim] = their product with V. */
 // @ts-ignore: decorator
 @inline
 function mix(
   dtype: i32, out: usize, probs: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldo: usize, ldp: usize,
 ): void {
   const shift: usize = dtype == I8 ? 0 : 1;
-  const factors = sumScratch + (ROW_BLOCK << 2);
+  const factors = sumScratch + FACTORS;
   if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const first = key == 0;
@@ -120,7 +136,14 @@ function mix(
     const scales = page + scalesOffset(headDim, shift) + PAGE * 4;
     const pairs = (min(PAGE, keys - key) + 1) >> 1;
     for (let r: usize = 0; r < rows; r++) {
-      spreadProbabilities(dtype, r, rows, probs + r * ldp, scales, pairs, factors);
+      pageProbabilities(
+        dtype, panelScratch, probs + r * ldp, scales, pairs, sumScratch + TOPS + (r << 2),
+        sumScratch + TOTALS + (r << 3), factors + (r << 2),
+      );
+      const tileRow = r & (INT_TILE_ROWS - 1);
+      const tileRows = min(INT_TILE_ROWS, rows - (r - tileRow));
+      const to = rowScratch + ((r - tileRow) * pairs + tileRow << 4);
+      spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
     }
     let panel = page + valuesOffset(headDim, shift);
     let c: usize = 0;
@@ -144,49 +167,4 @@ function narrow(
     else intPanel(I16, tileScratch, 32, s, panel, count, pairs, factors + (r << 2), 0, first);
     copyRows(out, ldo, tileScratch, 32, count, columns);
   }
-}
-
-/** One row's page of exponentials: divided in place, then times the values' scales as int16 pairs in the tiles. */
-// @ts-ignore: decorator
-@inline
-function spreadProbabilities(
-  dtype: i32, r: usize, rows: usize, p: usize, scales: usize, pairs: usize, factors: usize,
-): void {
-  const inverse = v128.load_splat<f32>(sumScratch + (r << 2));
-  // Whole vectors of 8 keys: those past the last have probability 0, whatever their scales are.
-  const bytes = ((pairs + 3) & ~3) << 3;
-  let top = f32x4.splat(0), sum = f32x4.splat(0);
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const x = f32x4.mul(v128.load(p + i), inverse);
-    v128.store(p + i, x);
-    const used = f32x4.ne(x, f32x4.splat(0));
-    const y = v128.and(f32x4.mul(x, v128.load(scales + i)), used);
-    v128.store(panelScratch + i, y);
-    top = f32x4.max(top, y);
-    sum = f32x4.add(sum, y);
-  }
-  const largest = max<f32>(
-    max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
-    max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
-  );
-  let factor: f32 = 32767 / largest;
-  if (dtype == I16) {
-    const all = f32x4.extract_lane(sum, 0) + f32x4.extract_lane(sum, 1) + f32x4.extract_lane(sum, 2)
-      + f32x4.extract_lane(sum, 3);
-    factor = min<f32>(factor, PAGE_SUM / all);
-  }
-  // All probabilities 0, or so small that the factor overflows: they are 0 here too.
-  if (factor == Infinity) factor = 0;
-  store<f32>(factors + (r << 2), factor == 0 ? 0 : 1 / factor);
-  const scale = f32x4.splat(factor);
-  const round = v128.load(ROUND);
-  for (let i: usize = 0; i < bytes; i += 32) {
-    const low = i32x4.sub(f32x4.add(f32x4.mul(v128.load(panelScratch + i), scale), round), round);
-    const high = i32x4.sub(f32x4.add(f32x4.mul(v128.load(panelScratch + i, 16), scale), round), round);
-    v128.store(panelScratch + (i >> 1), i16x8.narrow_i32x4_s(low, high));
-  }
-  const tileRow = r & (INT_TILE_ROWS - 1);
-  const tileRows = min(INT_TILE_ROWS, rows - (r - tileRow));
-  const to = rowScratch + ((r - tileRow) * pairs + tileRow << 4);
-  spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
 }

@@ -6,10 +6,9 @@ import { SUM_BLOCK } from './blocks';
 import { copyBias, copyRows, finish8 } from './gemm_tile';
 import { multiplyAdd } from './multiply_add';
 import { tileScratch } from './scratch';
-import { BF16, F16, F32, f16x4 } from './widen';
+import { BF16, F16, F32, f16x4, UPPER_HALF } from './widen';
 
 /** Masks in memory, because V8 builds a splat anew at every use. */
-const UPPER_HALF: usize = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
 const F16_BITS: usize = memory.data<u32>([0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000], 16);
 const F16_SCALE: usize = memory.data<u32>([0x77800000, 0x77800000, 0x77800000, 0x77800000], 16);
 

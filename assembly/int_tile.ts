@@ -1,6 +1,6 @@
 /**
- * The tile of attention over integer pages: rows of int16 pairs against panels of int8 or int16 pairs, summed exactly in
- * int32 (attention_int.ts says why nothing overflows), then scaled.
+ * The tile of attention over integer pages: rows of int16 pairs against panels of int8 or int16 pairs, summed exactly
+ * in int32 (attention_int.ts says why nothing overflows), then scaled.
  */
 import { I8 } from './pages_int';
 

@@ -1,4 +1,4 @@
-/** The one difference between the two builds' float products: in the relaxed build each term is rounded once, not twice. */
+/** The one difference between the builds' float products: in the relaxed one a term is rounded once, not twice. */
 
 /** sum + x·y in four lanes. */
 // @ts-ignore: decorator

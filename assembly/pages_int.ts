@@ -67,7 +67,8 @@ function write(
     store<f32>(scales, size / limit);
     let to = page + ((slot >> 3) * pairs * 16 + (slot & 7) * 2 << shift);
     for (let d: usize = 0; d < 2 * pairs; d++) {
-      put(dtype, to + ((d >> 1) * 16 + (d & 1) << shift), d < headDim ? quantised(load<f32>(from + (d << 2)), inverse) : 0);
+      const value = d < headDim ? quantised(load<f32>(from + (d << 2)), inverse) : 0;
+      put(dtype, to + ((d >> 1) * 16 + (d & 1) << shift), value);
     }
 
     from = v + ((row * ldv) << 2);

@@ -1,8 +1,8 @@
 /**
  * Quantised operands: w ≈ scale · q with one bfloat16 scale per output and block of 32 k, and rows of `a` with one
  * float32 scale per block (see quant_rows.ts). A block's sum Σ q·a is an exact integer in every kernel and both builds,
- * so how it is computed never shows: out = 0 + the blocks in order, f32(Σ q·a) · (scale of w · scale of a), then the bias,
- * each operation rounded to float32.
+ * so how it is computed never shows: out = 0 + the blocks in order, f32(Σ q·a) · (scale of w · scale of a), then the
+ * bias, each operation rounded to float32.
  *
  * A panel of 8 outputs is a run of block records, K filled up with zeros:
  *   I8: 8 scales, then for each of 8 groups of 4 k: 2 halves × [4 outputs][4 k] int8, −127 … 127

@@ -12,6 +12,14 @@ import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadRows } from './quant_sp
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
 
+/** Up to so many rows the one-row kernel is faster: the tiles have rows to spare, nibbles are to be unpacked. */
+// @ts-ignore: decorator
+@inline
+function streamRows(dtype: i32): usize {
+  if (ASC_FEATURE_RELAXED_SIMD) return 3;
+  return dtype == I4 ? 4 : 1;
+}
+
 /** So few rows read two panels half the matrix apart, two long streams (see gemv.ts). */
 const PAIR_ROWS: usize = 8;
 
@@ -41,42 +49,52 @@ function gemm(
 ): void {
   if (K == 0) return emptyProduct(out, bias, M, N, ldc, false);
   const blocks = blocksOf(K);
-  if (M == 1) {
-    if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, qa, w, bias, N, blocks);
-    else quantGemv(dtype, false, out, qa, w, bias, N, blocks);
+  ldc <<= 2;
+  if (M <= streamRows(dtype)) {
+    if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, ldc, qa, w, bias, M, N, blocks);
+    else quantGemv(dtype, false, out, ldc, qa, w, bias, M, N, blocks);
     return;
   }
-  ldc <<= 2;
-  const rowBytes = blocks * ROW_RECORD;
+  // Blocks of nearly the same number of rows: a last one of a few rows would read all weights for them.
+  const parts = (M + QUANT_ROW_BLOCK - 1) / QUANT_ROW_BLOCK;
+  const step = ((M + parts - 1) / parts + 3) & ~3;
+  for (let m: usize = 0; m < M; m += step) {
+    rowBlock(dtype, out + m * ldc, ldc, qa + m * blocks * ROW_RECORD, w, bias, min(step, M - m), N, blocks);
+  }
+}
+
+/** All panels against up to QUANT_ROW_BLOCK rows; ldc in bytes. */
+// @ts-ignore: decorator
+@inline
+function rowBlock(
+  dtype: i32, out: usize, ldc: usize, qa: usize, w: usize, bias: usize, rows: usize, N: usize, blocks: usize,
+): void {
   const record = recordBytes(dtype);
+  const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_RECORD;
+  const span = SPREAD_BYTES / tileBytes;
   const panels = (N + 7) >> 3;
-  for (let m: usize = 0; m < M; m += QUANT_ROW_BLOCK) {
-    const rows = min(QUANT_ROW_BLOCK, M - m);
-    const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
-    const apart = pairs * blocks * record;
-    const totals1 = quantTotals + (rows << 5) + 96;
-    const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_RECORD;
-    const span = SPREAD_BYTES / tileBytes;
-    for (let b: usize = 0; b < blocks; b += span) {
-      const count = min(span, blocks - b);
-      spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, rowBytes, rows, count);
-      for (let p: usize = 0; p < panels - pairs; p++) {
-        const n0 = (p < pairs ? p : p + pairs) << 3, n1 = n0 + (pairs << 3);
-        const isPair = p < pairs;
-        let block = w + ((n0 >> 3) * blocks + b) * record;
-        startTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, b == 0);
-        if (isPair) startTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, b == 0);
-        for (let s = rowScratch, end = s + count * tileBytes; s < end; s += tileBytes, block += record) {
-          tiles(dtype, quantTotals, s, s + tileBytes, block);
-          if (isPair) tiles(dtype, totals1, s, s + tileBytes, block + apart);
-        }
-        const biasHere = b + count == blocks ? bias : 0;
-        storeTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, biasHere ? biasHere + (n0 << 2) : 0);
-        if (isPair) storeTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, biasHere ? biasHere + (n1 << 2) : 0);
+  const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
+  const apart = pairs * blocks * record;
+  // Tiles write up to 3 rows more than there are.
+  const totals1 = quantTotals + ((rows + 3) << 5);
+  for (let b: usize = 0; b < blocks; b += span) {
+    const count = min(span, blocks - b);
+    const first = b == 0;
+    const lastBias = b + count == blocks ? bias : 0;
+    spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, blocks * ROW_RECORD, rows, count);
+    for (let p: usize = 0; p < panels - pairs; p++) {
+      const isPair = p < pairs;
+      const n0 = (isPair ? p : p + pairs) << 3, n1 = n0 + (pairs << 3);
+      let block = w + ((n0 >> 3) * blocks + b) * record;
+      startTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, first);
+      if (isPair) startTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, first);
+      for (let s = rowScratch, end = s + count * tileBytes; s < end; s += tileBytes, block += record) {
+        tiles(dtype, quantTotals, s, s + tileBytes, block);
+        if (isPair) tiles(dtype, totals1, s, s + tileBytes, block + apart);
       }
+      storeTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, lastBias ? lastBias + (n0 << 2) : 0);
+      if (isPair) storeTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, lastBias ? lastBias + (n1 << 2) : 0);
     }
-    out += rows * ldc;
-    qa += rows * rowBytes;
   }
 }
 

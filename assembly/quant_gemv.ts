@@ -1,4 +1,4 @@
-/** One quantised row against all quantised panels: bound by reading memory, so everything here serves the stream. */
+/** One quantised row, or a few, against all panels: bound by reading memory, so everything here serves the stream. */
 import { copyBias, copyRows } from './gemm_tile';
 import { addPairs, addScaled, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
 import { BYTE_ONES, end, ONES, start, step } from './quant_relaxed';
@@ -9,37 +9,50 @@ const LOW_NIBBLE: usize = memory.data<u16>([0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 
 const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0], 16);
 const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
 
-/** Two panels at a time, half the matrix apart: two long streams (see gemv.ts). */
+/**
+ * Two panels at a time, half the matrix apart: two long streams (see gemv.ts). A few rows take turns over them, which
+ * reads the weights from memory once; ldc in bytes.
+ */
 // @ts-ignore: decorator
 @inline
 export function quantGemv(
-  dtype: i32, single: bool, out: usize, qa: usize, w: usize, bias: usize, N: usize, blocks: usize,
+  dtype: i32, single: bool, out: usize, ldc: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize,
+  blocks: usize,
 ): void {
   const panelBytes = blocks * recordBytes(dtype);
+  const rowBytes = blocks * ROW_RECORD;
   const whole = N >> 3;
   const half = whole >> 1;
   const apart = half * panelBytes;
+  const outApart = half << 5;
   for (let i: usize = 0; i < half; i++) {
-    panels<Two>(
-      dtype, single, out, out + (half << 5), qa, w, w + apart, bias, bias ? bias + (half << 5) : 0, blocks,
-    );
+    for (let row: usize = 0; row < M; row++) {
+      const to = out + row * ldc;
+      const bias1 = bias ? bias + outApart : 0;
+      panels<Two>(dtype, single, to, to + outApart, qa + row * rowBytes, w, w + apart, bias, bias1, blocks);
+    }
     w += panelBytes;
     out += 32;
     if (bias) bias += 32;
   }
   w += apart;
-  out += half << 5;
-  if (bias) bias += half << 5;
+  out += outApart;
+  if (bias) bias += outApart;
   if (whole & 1) {
-    panels<One>(dtype, single, out, 0, qa, w, 0, bias, 0, blocks);
+    for (let row: usize = 0; row < M; row++) {
+      panels<One>(dtype, single, out + row * ldc, 0, qa + row * rowBytes, w, 0, bias, 0, blocks);
+    }
     w += panelBytes;
     out += 32;
     if (bias) bias += 32;
   }
   const columns = N & 7;
   if (columns) {
-    panels<One>(dtype, single, tileScratch, 0, qa, w, 0, bias ? copyBias(bias, columns) : 0, 0, blocks);
-    copyRows(out, 32, tileScratch, 32, 1, columns);
+    if (bias) bias = copyBias(bias, columns);
+    for (let row: usize = 0; row < M; row++) {
+      panels<One>(dtype, single, tileScratch, 0, qa + row * rowBytes, w, 0, bias, 0, blocks);
+      copyRows(out + row * ldc, 32, tileScratch, 32, 1, columns);
+    }
   }
 }
 

@@ -11,7 +11,7 @@ const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
 const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
 const QUANT_BLOCK_BYTES: usize = 256;
-const SUM_BYTES: usize = ROW_BLOCK * 4 * 2;
+const SUM_BYTES: usize = 32 * 16;
 const QUANT_WIDE_BYTES: usize = 512;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
@@ -30,7 +30,7 @@ export let quantTotals: usize = biasScratch + BIAS_BYTES;
 export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
 /** One block of a quantised panel as int16. */
 export let quantWideBlock: usize = quantBlock + QUANT_BLOCK_BYTES;
-/** Two numbers for each row of a block, first one of all, then the other. */
+/** Sums and factors of the rows of a group in attention. */
 export let sumScratch: usize = quantWideBlock + QUANT_WIDE_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */

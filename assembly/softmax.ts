@@ -85,8 +85,8 @@ export function exponentials(x: usize, n: usize, scale: f32): f32 {
 }
 
 /**
- * factor · the largest value of whole vectors, or the largest lane of `tail`, in all lanes. Rounding keeps the order, so
- * the product of the largest is the largest product. A NaN is passed over here and makes the sum NaN.
+ * factor · the largest value of whole vectors, or the largest lane of `tail`, in all lanes. Rounding keeps the order,
+ * so the product of the largest is the largest product. A NaN is passed over here and makes the sum NaN.
  */
 // @ts-ignore: decorator
 @inline

@@ -1,6 +1,8 @@
 /** Exact conversions of stored 16-bit weights to float32, four lanes at a time. */
 
 /** Constants lie in memory because V8 builds a splat anew at every use. */
+/** The halves of words that bfloat16 values are. */
+export const UPPER_HALF: usize = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
 const F16_BITS: usize = memory.data<u32>([0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000], 16);
 const F16_MAGNITUDE: usize = memory.data<u32>([0x0fffe000, 0x0fffe000, 0x0fffe000, 0x0fffe000], 16);
 const F16_SPECIAL: usize = memory.data<u32>([0x0f7fffff, 0x0f7fffff, 0x0f7fffff, 0x0f7fffff], 16);

@@ -3,7 +3,7 @@
  *
  * The text is cut into windows of `--window` tokens that do not overlap; every token but a window's first is predicted
  * from those before it in the window. The modes run one after the other, each in a freshly loaded model; a mode's
- * ratio is its perplexity over float32's on the same predictions, with the standard error of its logarithm over them.
+ * ratio is its perplexity over the first mode's on the same predictions, with the standard error of its logarithm.
  * Usage: node build/bench/accuracy.js FOLDER [--text FILE] [--window 1024] [--threads 1] [--modes a,b,…]
  * FOLDER is one that build/test/support/gguf/smollm2.js has made. The last line is JSON.
  */
@@ -36,16 +36,17 @@ const windows = Array.from({ length: Math.ceil(ids.length / window) }, (_, i) =>
 );
 console.log(`${values.text}: ${ids.length} tokens in windows of ${window}`);
 
-const rows: { mode: string; perplexity: number; ratio?: number; error?: number }[] = [];
+const rows: { mode: string; perplexity: number; ratio: number; error: number }[] = [];
 let reference: Scores | undefined;
 for (const mode of values.modes.split(',')) {
   const scores = await scoreMode(mode, folder, windows, Number(values.threads));
   const perplexity = Math.exp(mean(scores.losses));
-  if (mode === 'float32') reference = scores;
-  const row = { mode, perplexity, ...(reference ? compare(scores, reference) : {}) };
+  reference ??= scores;
+  const row = { mode, perplexity, ...compare(scores, reference) };
   rows.push(row);
-  const beside = row.ratio ? `  × ${row.ratio.toFixed(5)} ± ${row.error!.toFixed(5)}` : '';
-  console.log(`${mode.padEnd(22)} ${perplexity.toFixed(4)}${beside}`);
+  console.log(
+    `${mode.padEnd(22)} ${perplexity.toFixed(4)}  × ${row.ratio.toFixed(5)} ± ${row.error.toFixed(5)}`,
+  );
 }
 console.log(JSON.stringify({ text: values.text, tokens: ids.length, window, node: process.version, rows }));
 

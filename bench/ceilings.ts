@@ -47,7 +47,7 @@ export class Ceilings {
     const exact = REGISTER_LOOPS.filter(({ relaxed }) => !relaxed);
     const relaxed = REGISTER_LOOPS.filter((loop) => loop.relaxed);
     this.#loops = { ...instantiate(registerModule(exact)), ...instantiate(registerModule(relaxed)) };
-    for (const loop of Object.values(this.#loops)) time(() => loop(STEPS, 0.5), { warm: 0.2 });
+    for (const loop of Object.values(this.#loops)) time(() => loop(STEPS, 0.5), { warm: 0.4 });
   }
 
   /** Whether this engine knows relaxed SIMD. */

@@ -105,7 +105,7 @@ export async function openModel(
   const missing = optionsWithoutEffect(model, configuration);
   if (missing.length === 0) return model;
   model.dispose();
-  throw new Unsupported(`not supported: ${missing.join(', ')} had no effect`);
+  throw new Unsupported(`without effect here: ${missing.join(', ')}`);
 }
 
 /** What says nothing by itself is looked up in the model: an option that is passed over in silence measures something else. */
@@ -116,7 +116,7 @@ function optionsWithoutEffect(model: object, configuration: Configuration): stri
   if (inner.ops.engine.threads !== threads) missing.push('threads');
   if (kv_cache_dtype && (inner.kv_cache_dtype ?? 'float32') !== kv_cache_dtype)
     missing.push('kv_cache_dtype');
-  if (low_memory && !inner.streams) missing.push('low_memory');
+  if (low_memory && !inner.streams) missing.push('low_memory (all layers fit)');
   return missing;
 }
 

@@ -89,8 +89,10 @@ async function everyJob(
   table: Table,
   work: (job: Job) => Promise<unknown> = (job) => runJob(job, table.add),
 ): Promise<void> {
+  const chosen = configurations(part, choice);
+  if (chosen.length === 0) table.add({ part, work: 'left out', note: 'no configuration is like that' });
   for (const size of sizes) {
-    for (const configuration of configurations(part, choice)) {
+    for (const configuration of chosen) {
       await work({ part, size, folder: await folderOf(part, size), configuration });
     }
   }
@@ -121,6 +123,16 @@ function reportMemory(job: Job, { bare, loaded, whole, wasm }: Figures, table: T
   });
 }
 
-const options = readOptions(process.argv.slice(2));
+/** Exits with 2 on arguments that mean nothing. */
+function readArguments(): Options | undefined {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+const options = readArguments();
 if (options) await run(options);
 else console.log(USAGE);

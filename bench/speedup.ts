@@ -19,7 +19,7 @@ export function threadRows(rows: readonly Row[]): Row[] {
   });
 }
 
-/** Whether a ratio is to be as large as it can be (a rate beside its ceiling), or as small (a time or size beside another). */
-export function wantsMore({ unit }: Row): boolean {
-  return unit !== 's' && unit !== 'ms' && unit !== 'MB';
+/** Whether a ratio is to be as large as it can be (a rate beside its ceiling), or as small (a time, a size, a growth). */
+export function wantsMore({ part, unit }: Row): boolean {
+  return part !== 'context' && unit !== 's' && unit !== 'ms' && unit !== 'MB';
 }

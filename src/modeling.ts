@@ -6,6 +6,7 @@ import { SmolVLMConfig } from './configuration/smolvlm-config.js';
 import { type GenerationConfig, readGenerationConfig } from './generation/config.js';
 import { type GenerateArguments, generate } from './generation/generate.js';
 import type { GenerateOutput } from './generation/output.js';
+import type { KVCache } from './model/cache.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
 import type { PrefixCache } from './model/prefix-cache.js';
@@ -13,7 +14,7 @@ import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } fro
 import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
 import { type OutputTuple, type SmolVLMCausalLMOutputWithPast, toTuple } from './modeling/outputs.js';
-import { type ModelForwardArguments, runModel, withDefaults } from './modeling/run-forward.js';
+import { type ModelForwardArguments, orAsBefore, runModel, withDefaults } from './modeling/run-forward.js';
 import type { SaveOptions } from './modeling/save.js';
 import { TextAndVisionModel } from './modeling/text-and-vision.js';
 import { EMBED_TOKENS, type Embedding, LM_HEAD, readMatrix } from './modeling/token-embeddings.js';
@@ -85,7 +86,11 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     const args = withDefaults(givenArguments(inputs, CAUSAL_ARGUMENTS), this.config);
     checkPastMask(args);
     const useCache = args.use_cache ?? this.config.use_cache;
-    const output = await this.run((model) => runForward(model, args, useCache), args.signal);
+    const output = await this.run(
+      (model) =>
+        orAsBefore(model, args.past_key_values, (created) => runForward(model, args, useCache, created)),
+      args.signal,
+    );
     return args.return_dict ? output : toTuple(output);
   }
 
@@ -148,8 +153,9 @@ function* runForward(
   model: Model,
   args: ForwardArguments,
   useCache: boolean,
+  created: (cache: KVCache) => void,
 ): Steps<SmolVLMCausalLMOutputWithPast> {
-  const { hidden, tokens, taps, ...rest } = yield* runModel(model, args, useCache);
+  const { hidden, tokens, taps, ...rest } = yield* runModel(model, args, useCache, created);
   const scores = yield* logits(model, hidden, tokens, readLogitsToKeep(args.logits_to_keep, tokens.sequence));
   taps?.emit('lm_head', scores);
   const loss = args.labels && (yield* causalLoss(model, scores, args.labels));

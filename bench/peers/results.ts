@@ -15,6 +15,8 @@ export interface Row {
   readonly runs: number;
   /** The middle half of the runs, in the work's unit. */
   readonly quartiles: readonly [number, number];
+  /** How much of its threads' time it was given, 1 on a quiet machine; undefined where that is not known. */
+  readonly share: number | undefined;
 }
 
 /** What a process of a configuration took, whatever the work. */
@@ -101,6 +103,7 @@ function rowOf(work: Work, configuration: Configuration, answers: readonly Answe
       value: rate(seconds),
       unit: work.unit,
       runs: all.length,
+      share: median(answers.map(({ share }) => share?.[work.id] ?? Number.NaN)) || undefined,
       quartiles: [rate(quantile(all, 0.25)), rate(quantile(all, 0.75))],
     },
   ];

@@ -15,6 +15,15 @@ export function ranked({ rows }: Results, work: string): Row[] {
   return rows.filter((row) => row.work === work).sort((a, b) => a.seconds - b.seconds);
 }
 
+/** Below it neighbours took too much for the figure to count. */
+const QUIET = 0.9;
+
+/** A warning where a row was disturbed; with several threads waiting is part of the work. */
+export function disturbance({ share, title }: Row): string {
+  if (share === undefined || share >= QUIET || !/, 1 thread/.test(title)) return '';
+  return `, DISTURBED: had ${(100 * share).toFixed(0)} % of a core`;
+}
+
 export function printResults(results: Results): void {
   const { multiplyAdd, loadSum } = results.ceilings;
   console.log(
@@ -27,7 +36,7 @@ export function printResults(results: Results): void {
     for (const row of rows) {
       const [low, high] = row.quartiles.map((value) => value.toPrecision(3));
       console.log(
-        `  ${row.title.padEnd(56)} ${figure(row).padStart(15)}  (${row.runs} runs, middle half ${low} … ${high})`,
+        `  ${row.title.padEnd(56)} ${figure(row).padStart(15)}  (${row.runs} runs, middle half ${low} … ${high}${disturbance(row)})`,
       );
     }
   }

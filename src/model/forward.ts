@@ -42,6 +42,8 @@ export interface ForwardOptions {
   position_dtype?: PositionDtype;
   /** Which pads are computed. Default: all, as the reference does. */
   pads?: ComputedPads;
+  /** Is told of the cache that is made where none is given: whoever breaks the pass off disposes of it. */
+  created?: (cache: KVCache) => void;
   /** The pictures of the inputs, read already. */
   pictures?: Pictures;
   /**
@@ -81,6 +83,7 @@ export function* forward(
   checkInputs(inputs);
   const [batch, sequence] = (inputs.input_ids ?? inputs.inputs_embeds!).dims;
   const cache = inputs.past_key_values ?? newCache(model, batch);
+  if (!inputs.past_key_values) options.created?.(cache);
   cache.checkEngine(ops.engine);
   cache.checkBatch(batch);
   const { attention_mask, position_ids, cache_position } = inputs;

@@ -1,5 +1,6 @@
 import type { CheckpointLocation } from '../checkpoint/folder.js';
 import { InputError } from '../errors.js';
+import type { CacheDtype } from '../model/cache.js';
 import type { PositionDtype } from '../model/config.js';
 import type { LoadOptions } from '../model/load.js';
 import {
@@ -16,6 +17,7 @@ export type { DTypeName, DTypeOption, PartDTypes } from './dtype-names.js';
 /** Where the model runs: one place here, the CPU by way of WebAssembly. */
 export type DeviceOption = 'auto' | 'cpu' | 'wasm';
 
+const CACHE_DTYPES: readonly CacheDtype[] = ['float32', 'bfloat16', 'int8'];
 const DEVICES = ['auto', 'cpu', 'wasm'];
 const ATTENTIONS = ['eager', 'sdpa', 'flash_attention_2', 'flash_attention_3', 'flex_attention'] as const;
 
@@ -81,6 +83,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   oneOf('attn_implementation', attn_implementation, ATTENTIONS);
   oneOf('low_memory', options.low_memory, [true, false]);
   oneOf('position_dtype', position_dtype, FLOAT_NAMES);
+  oneOf('kv_cache_dtype', options.kv_cache_dtype, CACHE_DTYPES);
   const { name, dtypes } = readDtype(dtype ?? torch_dtype);
   return { ...load, dtypes, positionDtype: position_dtype ?? (isFloatName(name) ? name : undefined) };
 }

@@ -102,6 +102,21 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     return this.#state && !this.#disposed ? this.#state.ops.engine.bytes : 0;
   }
 
+  /** Threads that compute (see the option); undefined before the weights are there. */
+  get threads(): number | undefined {
+    return this.#state?.ops.engine.threads;
+  }
+
+  /** Whether the kernels use relaxed SIMD: their bits then depend on the processor; undefined before the weights are there. */
+  get relaxed(): boolean | undefined {
+    return this.#state?.ops.engine.relaxed;
+  }
+
+  /** Whether layers stay in the checkpoint's files, because the memory has no room for all. */
+  get low_memory(): boolean {
+    return this.#state?.streams !== undefined;
+  }
+
   /** Values of all weights, tied ones counted once. */
   async num_parameters(): Promise<number> {
     const { named } = await this.load();

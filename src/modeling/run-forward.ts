@@ -1,7 +1,7 @@
 import type { PretrainedConfig } from '../configuration/pretrained-config.js';
 import type { KVCache } from '../model/cache.js';
 import type { PositionDtype } from '../model/config.js';
-import { type ForwardInputs, type ForwardResult, forward } from '../model/forward.js';
+import { type ForwardInputs, type ForwardOptions, type ForwardResult, forward } from '../model/forward.js';
 import type { BaseModel } from '../model/model.js';
 import { textTap } from '../model/tap-places.js';
 import { type TapListener, Taps } from '../model/taps.js';
@@ -48,7 +48,12 @@ export function withDefaults<
 }
 
 /** The forward pass of both towers with the outputs that are asked for. */
-export function* runModel(model: BaseModel, args: ModelForwardArguments, useCache: boolean): Steps<ModelRun> {
+export function* runModel(
+  model: BaseModel,
+  args: ModelForwardArguments,
+  useCache: boolean,
+  created?: ForwardOptions['created'],
+): Steps<ModelRun> {
   const { engine } = model.ops;
   const hidden_states: HostTensor<Float32Array>[] = [];
   const attentions: HostTensor<Float32Array>[] = [];
@@ -56,6 +61,7 @@ export function* runModel(model: BaseModel, args: ModelForwardArguments, useCach
   const given = args.past_key_values;
   const collector = new Taps(engine, (_, value) => hidden_states.push(value));
   const result = yield* forward(model, args, {
+    created,
     taps,
     position_dtype: args.position_dtype,
     observers: {
@@ -76,6 +82,34 @@ export function* runModel(model: BaseModel, args: ModelForwardArguments, useCach
     attentions: args.output_attentions ? attentions : undefined,
     image_hidden_states: imageHiddenStates(model, result.images),
   };
+}
+
+/**
+ * A forward pass after which, where it fails or is broken off, a cache that was given is as it was, and a new one gone.
+ * @param compute gets what is to be told of a new cache
+ */
+export function* orAsBefore<T>(
+  { ops }: BaseModel,
+  given: KVCache | undefined,
+  compute: (created: (cache: KVCache) => void) => Steps<T>,
+): Steps<T> {
+  const seen = given?.seen ?? 0;
+  let own: KVCache | undefined;
+  let isDone = false;
+  try {
+    const result = yield* compute((cache) => {
+      own = cache;
+    });
+    // Calls that wait may still be passed over.
+    yield* ops.engine.drain();
+    isDone = true;
+    return result;
+  } finally {
+    if (!isDone && !ops.engine.disposed) {
+      if (given?.seen !== seen) given?.crop(seen);
+      own?.dispose();
+    }
+  }
 }
 
 /** Packed rows in their places: [B, S, columns]; rows that were not computed are 0. */

@@ -5,7 +5,7 @@ import { checkPastMask, givenArguments, MODEL_ARGUMENTS } from './arguments.js';
 import { type Loaded, loadPretrained } from './load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './options.js';
 import { type OutputTuple, type SmolVLMBaseModelOutputWithPast, toTuple } from './outputs.js';
-import { type ModelForwardArguments, runModel, unpacked, withDefaults } from './run-forward.js';
+import { type ModelForwardArguments, orAsBefore, runModel, unpacked, withDefaults } from './run-forward.js';
 import { TextAndVisionModel } from './text-and-vision.js';
 
 /** Both towers without a head (SmolVLMModel): pictures and tokens in, the text model's last hidden states out. */
@@ -45,10 +45,14 @@ export class SmolVLMModel extends TextAndVisionModel<'base'> {
     const args = withDefaults(givenArguments(inputs, MODEL_ARGUMENTS), this.config);
     checkPastMask(args);
     const useCache = args.use_cache ?? this.config.use_cache;
-    const output = await this.run(function* (model): Steps<SmolVLMBaseModelOutputWithPast> {
-      const { hidden, tokens, taps: _, ...rest } = yield* runModel(model, args, useCache);
-      return { last_hidden_state: unpacked(model, tokens, hidden), ...rest };
-    }, args.signal);
+    const output = await this.run(
+      (model) =>
+        orAsBefore(model, args.past_key_values, function* (created): Steps<SmolVLMBaseModelOutputWithPast> {
+          const { hidden, tokens, taps: _, ...rest } = yield* runModel(model, args, useCache, created);
+          return { last_hidden_state: unpacked(model, tokens, hidden), ...rest };
+        }),
+      args.signal,
+    );
     return args.return_dict ? output : toTuple(output);
   }
 }

@@ -1,4 +1,5 @@
 import { MemoryError } from '../errors.js';
+import { type DotForm, fasterDotForm } from './dot-form.js';
 import { KERNELS_RELAXED_WASM_BASE64, KERNELS_WASM_BASE64 } from './kernels.generated.js';
 
 /** The kernels' embedded binaries, each compiled once per process and shared by all engines. */
@@ -17,6 +18,14 @@ export function kernelsModule(relaxed: boolean, shared: boolean): Promise<WebAss
     compiled.set(key, module);
   }
   return module;
+}
+
+let form: Promise<DotForm> | undefined;
+
+/** The faster form of the relaxed build's dot product, found once per process. */
+export function relaxedDotForm(): Promise<DotForm> {
+  form ??= kernelsModule(true, false).then(fasterDotForm);
+  return form;
 }
 
 let relaxedSimd: boolean | undefined;

@@ -1,8 +1,9 @@
 import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError, MemoryError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
-import { hasRelaxedSimd, kernelsModule } from './binaries.js';
+import { hasRelaxedSimd, kernelsModule, relaxedDotForm } from './binaries.js';
 import { type KernelCall, partArguments, partCount, unsplit } from './call.js';
+import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import { availableThreads, canShareMemory } from './host-worker.js';
 import type { Kernels } from './kernels.js';
@@ -34,7 +35,10 @@ interface Parts {
   kernels: Kernels & { heap_base(): number; scratch_bytes(): number };
   limit: number;
   relaxed: boolean;
+  dotForm: DotForm;
   pool?: WorkerPool;
+  /** Whether to go on with one thread where the host starts no workers. */
+  mayStartNone: boolean;
 }
 
 /**
@@ -52,21 +56,25 @@ export class Engine {
   /** Values that go to workers: memory that no call before them uses. */
   readonly #uploads: Arena;
   readonly #module: WebAssembly.Module;
-  readonly #pool: WorkerPool | undefined;
+  #pool: WorkerPool | undefined;
+  readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
+  readonly #dotForm: DotForm;
   readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
   readonly #pace = new Pace();
 
-  private constructor({ memory, module, kernels, limit, relaxed, pool }: Parts) {
+  private constructor({ memory, module, kernels, limit, relaxed, dotForm, pool, mayStartNone }: Parts) {
     this.#memory = memory;
     this.#module = module;
     this.#kernels = kernels;
     this.#pool = pool;
+    this.#mayStartNone = mayStartNone;
     this.#scratchBytes = kernels.scratch_bytes();
     this.relaxed = relaxed;
+    this.#dotForm = dotForm;
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
     this.#uploads = new Arena(this.heap, 'uploads');
@@ -87,9 +95,20 @@ export class Engine {
     module ??= await kernelsModule(relaxed, threads > 1);
     const instance = await instantiate<Record<string, unknown>>(module, { env: { memory } });
     const kernels = instance.exports as unknown as Parts['kernels'];
+    const dotForm = relaxed ? await relaxedDotForm() : DOT_FORM_PAIRS;
+    kernels.set_dot_form(dotForm);
     const names = WebAssembly.Module.exports(module).map(({ name }) => name);
     const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
-    return new Engine({ memory, module, kernels, limit: maximumBytes, relaxed, pool });
+    return new Engine({
+      memory,
+      module,
+      kernels,
+      limit: maximumBytes,
+      relaxed,
+      dotForm,
+      pool,
+      mayStartNone: options.threads === 'auto',
+    });
   }
 
   /** Threads that compute. */
@@ -274,7 +293,18 @@ export class Engine {
     const scratch = Array.from({ length: this.threads }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
     );
-    await this.#pool.start(this.#module, this.#memory, scratch);
+    const what = { module: this.#module, memory: this.#memory, dotForm: this.#dotForm };
+    try {
+      await this.#pool.start(what, scratch);
+    } catch (error) {
+      await this.#pool.dispose();
+      if (!this.#mayStartNone) {
+        const expected = "a host that starts workers, or threads: 'auto' or 1";
+        throw new InputError({ what: 'no workers', where: 'threads', expected, got: String(error) });
+      }
+      for (const pointer of scratch) this.heap.free(pointer);
+      this.#pool = undefined;
+    }
   }
 
   #part(call: KernelCall, part: number): void {

@@ -75,7 +75,8 @@ const self = {
 
 async function nodeWorker(listener: WorkerListener): Promise<HostWorker> {
   const { Worker } = await import('node:worker_threads');
-  const worker = new Worker(NODE_PRELUDE + WORKER_SOURCE, { eval: true });
+  // Flags of this process (an input type, loaders) are not the worker's.
+  const worker = new Worker(NODE_PRELUDE + WORKER_SOURCE, { eval: true, execArgv: [] });
   worker.on('message', (message: WorkerMessage) => listener.message(message));
   worker.on('error', (error) => listener.error(error));
   worker.unref();

@@ -2,7 +2,10 @@ import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
 import { type HostWorker, maySleep, startWorker } from './host-worker.js';
-import type { WorkerMessage } from './worker.js';
+import type { WorkerMessage, WorkerStart } from './worker.js';
+
+/** What every worker instantiates. */
+type Started = Pick<WorkerStart, 'module' | 'memory' | 'dotForm'>;
 
 /** Calls that may be waiting before the run that makes them should pause. */
 const CROWDED = SLOTS / 2;
@@ -38,8 +41,8 @@ export class WorkerPool {
   }
 
   /** Starts the workers, once. @param scratch where each one's scratch areas lie */
-  start(module: WebAssembly.Module, memory: WebAssembly.Memory, scratch: readonly number[]): Promise<void> {
-    this.#starting ??= this.#start(module, memory, scratch);
+  start(what: Started, scratch: readonly number[]): Promise<void> {
+    this.#starting ??= this.#start(what, scratch);
     return this.#starting;
   }
 
@@ -102,11 +105,7 @@ export class WorkerPool {
     this.#fail(new Error('the engine was disposed of'));
   }
 
-  async #start(
-    module: WebAssembly.Module,
-    memory: WebAssembly.Memory,
-    scratch: readonly number[],
-  ): Promise<void> {
+  async #start(what: Started, scratch: readonly number[]): Promise<void> {
     let left = this.threads;
     const ready = new Promise<void>((resolve, reject) => {
       const listener = {
@@ -126,17 +125,8 @@ export class WorkerPool {
           const worker = await startWorker(listener);
           this.#workers.push(worker);
           worker.hold(true);
-          const control = this.#control.buffer;
-          const { threads } = this;
-          worker.start({
-            module,
-            memory,
-            control,
-            ring: this.#ringBuffer,
-            index,
-            threads,
-            scratch: scratch[index],
-          });
+          const shared = { control: this.#control.buffer, ring: this.#ringBuffer, threads: this.threads };
+          worker.start({ ...what, ...shared, index, scratch: scratch[index] });
         }
       })().catch(reject);
     });

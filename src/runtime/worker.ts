@@ -26,6 +26,7 @@ export interface WorkerStart {
   threads: number;
   /** Where the scratch areas of this worker's instance lie. */
   scratch: number;
+  dotForm: number;
 }
 
 /** What a worker says: that it is ready, that a fence is reached, that a kernel failed. */
@@ -42,6 +43,7 @@ self.onmessage = ({ data }) => {
   try {
     const { exports } = new WebAssembly.Instance(data.module, { env: { memory: data.memory } });
     (exports.set_scratch as Kernel)(data.scratch);
+    (exports.set_dot_form as Kernel)(data.dotForm);
     const kernels = Object.keys(exports)
       .sort()
       .map((name) => exports[name] as Kernel);

@@ -160,23 +160,26 @@ test('a second and a third turn start behind all that was said, across pages of 
     assert.ok(length(await inputsOf([conversation])) > 2 * 128);
   }));
 
-for (const dtype of ['bfloat16', 'int8', 'int4'] as const) {
-  test(`${dtype} weights: a second turn, and a batch of it with other questions, have the bits of fresh runs`, () =>
-    withModel(
-      async (model) => {
-        const reference = await load({ dtype, prefix_cache_bytes: 0, image_cache_bytes: 0 });
-        const first = ask(blue, LONG);
-        const second = [...first, turn('assistant', 'A star.'), turn('user', 'And?')];
-        await compare(model, await inputsOf([first]), {}, reference);
-        const { tokens, encoded } = await compare(model, await inputsOf([second]), {}, reference);
-        assert.ok(tokens > 128, `${tokens} tokens`);
-        assert.is(encoded, 0);
-        const batch = [second, ask(checks, 'How many?'), ask(checks, LONG), ask(checks, LONG, 'Or?')];
-        assert.ok((await compare(model, await inputsOf(batch), {}, reference)).tokens > 256);
-        reference.dispose();
-      },
-      { dtype },
-    ));
+for (const stored of [
+  { dtype: 'bfloat16' },
+  { dtype: 'int8' },
+  { dtype: 'int4' },
+  { kv_cache_dtype: 'bfloat16' },
+  { kv_cache_dtype: 'int8' },
+] as const) {
+  test(`${JSON.stringify(stored)}: a second turn, and a batch of it with other questions, have the bits of fresh runs`, () =>
+    withModel(async (model) => {
+      const reference = await load({ ...stored, prefix_cache_bytes: 0, image_cache_bytes: 0 });
+      const first = ask(blue, LONG);
+      const second = [...first, turn('assistant', 'A star.'), turn('user', 'And?')];
+      await compare(model, await inputsOf([first]), {}, reference);
+      const { tokens, encoded } = await compare(model, await inputsOf([second]), {}, reference);
+      assert.ok(tokens > 128, `${tokens} tokens`);
+      assert.is(encoded, 0);
+      const batch = [second, ask(checks, 'How many?'), ask(checks, LONG), ask(checks, LONG, 'Or?')];
+      assert.ok((await compare(model, await inputsOf(batch), {}, reference)).tokens > 256);
+      reference.dispose();
+    }, stored));
 }
 
 test('an earlier turn that was edited is computed from the edit on', () =>

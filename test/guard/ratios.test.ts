@@ -4,12 +4,10 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Ceilings } from '../../bench/ceilings.js';
 import { openBench } from '../../bench/wasm.js';
 import { weightBytes } from '../../src/runtime/weight.js';
 import {
   ATTENTION_OVER_SCALAR,
-  GEMM_OF_REGISTERS,
   GEMM_OVER_SCALAR,
   GEMV_BF16_OVER_SCALAR,
   GEMV_INT4_OF_LOAD_SUM,
@@ -64,20 +62,6 @@ for (const [M, K, N] of [
     assert.ok(ratio >= GEMM_OVER_SCALAR, `${ratio.toFixed(2)}`);
   });
 }
-
-test(`f32_f32w_gemm 120 × 768 × 3072 reaches ${GEMM_OF_REGISTERS} or more of multiply and add in registers`, () => {
-  const [M, K, N] = [120, 768, 3072];
-  fill(a, M * K);
-  fill(w, N * K);
-  const ceilings = new Ceilings();
-  let best = 0;
-  for (let attempt = 0; attempt < RATIO_ATTEMPTS && best < GEMM_OF_REGISTERS; attempt++) {
-    const peak = ceilings.arithmetic('multiply_add')!;
-    const rate = (2e-6 * M * N * K) / fastest(() => kernels.f32_f32w_gemm(out, a, w, 0, M, N, K, K, K, N, 0));
-    best = Math.max(best, rate / peak);
-  }
-  assert.ok(best >= GEMM_OF_REGISTERS, `${best.toFixed(2)}`);
-});
 
 /** Matrices of a decoder's shapes, 28 MB of weights of each one after the other. */
 const MATRICES = [

@@ -169,6 +169,8 @@ for (const variant of VARIANTS) {
         (k: number) => (k % 2 ? 1000 : -1000),
         (k: number) => (k % 32 < 31 ? 1000 : -1000),
         (k: number) => (k % 32 === 5 ? -1000 : 999.9),
+        // Steps of 1 whose lowest and highest values round apart: 128 steps, of which 127 are kept.
+        (k: number) => (k % 32 === 3 ? 127.5 : 0.5),
       ];
       const K = 192;
       const signs = [

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DisposedError, InputError } from '../../src/errors.js';
+import type { Model } from '../../src/model/model.js';
 import { type DynamicCache, SmolVLMForConditionalGeneration } from '../../src/modeling.js';
 import type { HostTensor } from '../../src/runtime/tensor.js';
 import { rejects, throws } from './refusals.js';
@@ -164,6 +165,50 @@ test('cache_position before every key that a row has is refused', async () => {
   );
   assert.is(past_key_values!.get_seq_length(), 4);
 });
+
+for (const threads of [1, 2]) {
+  test(`with threads: ${threads}, a pass that is broken off leaves its cache as it was, and holds nothing of a new one`, async () => {
+    const other = await SmolVLMForConditionalGeneration.from_config(
+      tinyConfig({}, { hidden_size: 96, intermediate_size: 256, num_hidden_layers: 12 }),
+      { threads },
+    );
+    const prompt = tokens.map((id) => (id === IMAGE ? 1 : id));
+    const rows = Array.from({ length: 6 }, (_, row) => prompt.map((id) => (id + row) % 59));
+    const next = { input_ids: ids(...rows.map((row) => row.slice(0, 40))) };
+    const start = async () => (await other.forward({ input_ids: ids(...rows) })).past_key_values!;
+    const uncut = await start();
+    const want = await other.forward({ ...next, past_key_values: uncut });
+    uncut.dispose();
+    const past_key_values = await start();
+    const { heap, activations } = (other as unknown as { model: Model }).model.ops.engine;
+    const held = () => heap.used - activations.bytes;
+    const before = held();
+    let broken = 0;
+    for (let after = 0; after < 24; after += 2) {
+      for (const more of [{ past_key_values }, {}]) {
+        const abort = new AbortController();
+        setTimeout(() => abort.abort(), after);
+        const ended = await other.forward({ ...next, ...more, signal: abort.signal }).catch((error) => error);
+        if ('logits' in ended) {
+          // It was too quick to be broken off.
+          if (more.past_key_values) past_key_values.crop(150);
+          else ended.past_key_values.dispose();
+          continue;
+        }
+        broken++;
+        assert.is(ended.name, 'AbortError');
+        assert.is(past_key_values.get_seq_length(), 150);
+        // With threads, what goes to them takes memory of its own that stays.
+        if (threads === 1) assert.is(held(), before, `broken off after ${after} ms`);
+      }
+    }
+    assert.ok(broken > 0);
+    const got = await other.forward({ ...next, past_key_values });
+    assert.equal(got.logits, want.logits);
+    past_key_values.dispose();
+    other.dispose();
+  });
+}
 
 test('caches that nobody keeps hold no memory', async () => {
   const config = tinyConfig();

@@ -1,0 +1,228 @@
+/** Threads: the bits of one, whatever their number; the caller's thread stays free; nothing is left behind. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../src/checkpoint/folder.js';
+import { fileSource } from '../../src/checkpoint/source.js';
+import { InputError } from '../../src/errors.js';
+import { forward } from '../../src/model/forward.js';
+import { logits } from '../../src/model/head.js';
+import { loadModel } from '../../src/model/load.js';
+import type { Model } from '../../src/model/model.js';
+import { readOptions } from '../../src/modeling/options.js';
+import { openGolden } from '../../src/parity/golden.js';
+import { compareGolden, summarize } from '../../src/parity/parity.js';
+import { type KernelCall, partArguments, partCount } from '../../src/runtime/call.js';
+import { readPart, ringViews, SLOT_WORDS, writeCall } from '../../src/runtime/command.js';
+import { Engine } from '../../src/runtime/engine.js';
+import type { Steps } from '../../src/runtime/steps.js';
+import { random } from '../kernels/harness.js';
+
+const FOLDER = 'checkpoints/smolvlm-shapes';
+const TOKENS = 150;
+
+const { cases } = JSON.parse(readFileSync('test/goldens/cases.json', 'utf8')) as {
+  cases: { name: string; golden: string }[];
+};
+
+async function open(options: Parameters<typeof readOptions>[0]): Promise<Model> {
+  return loadModel(await openCheckpoint(FOLDER), readOptions(options));
+}
+
+/** A text and, in front of it, one picture: [B, S, vocab_size] bits. */
+function run(model: Model, signal?: AbortSignal): Promise<Uint32Array> {
+  const input_ids = { dims: [1, TOKENS], data: Int32Array.from({ length: TOKENS }, (_, i) => (i * 37) % 90) };
+  const { num_channels, patch_size } = model.config.vision_config;
+  const patches = 4 * model.config.scale_factor;
+  const side = patches * patch_size;
+  const size = num_channels * side ** 2;
+  const next = random(7);
+  const pixel_values = {
+    dims: [1, 1, num_channels, side, side],
+    data: Float32Array.from({ length: size }, () => 2 * next() - 1),
+  };
+  input_ids.data.fill(model.config.image_token_id, 2, 2 + 4 ** 2);
+  return model.ops.engine.run(function* () {
+    const result = yield* forward(model, { input_ids, pixel_values });
+    result.past_key_values.dispose();
+    const { data } = yield* logits(model, result.hidden, result.tokens);
+    return new Uint32Array(data.buffer);
+  }, signal);
+}
+
+for (const dtype of ['auto', 'int8', 'int4'] as const) {
+  for (const kv_cache_dtype of ['float32', 'bfloat16', 'int8'] as const) {
+    test(`${dtype}, KV cache ${kv_cache_dtype}: 2, 3 and 5 threads give the bits of one`, async () => {
+      const bits: Uint32Array[] = [];
+      for (const threads of [1, 2, 3, 5]) {
+        const options = { dtype, kv_cache_dtype, threads, image_cache_bytes: 0, prefix_cache_bytes: 0 };
+        const model = await open(options);
+        assert.is(model.ops.engine.threads, threads);
+        bits.push(await run(model));
+        model.ops.engine.dispose();
+      }
+      assert.ok(new Set(bits[0]).size > 1000, 'the logits differ among themselves');
+      for (const other of bits.slice(1)) assert.equal(other, bits[0]);
+    });
+  }
+}
+
+for (const { name, golden: file } of cases.slice(0, 6)) {
+  test(`golden ${name}: holds with 2 and 3 threads, taps on and off`, async () => {
+    for (const threads of [2, 3]) {
+      const golden = await openGolden(await fileSource(`test/goldens/${name}/${file}`));
+      const model = await loadModel(await openCheckpoint(`test/goldens/${name}`), { threads });
+      const report = await compareGolden(model, golden);
+      assert.equal(
+        summarize(report).failures.map(({ name, detail }) => `${name}: ${detail}`),
+        [],
+      );
+      assert.ok(report.sameBits, 'the logits have the same bits with and without taps');
+      model.ops.engine.dispose();
+      await golden.file.close();
+    }
+  });
+}
+
+test('the caller’s thread stays free: the event loop turns more than 100 times during a run', async () => {
+  const model = await open({ threads: 2, image_cache_bytes: 0 });
+  await run(model);
+  let turns = 0;
+  let running = true;
+  const turn = () => {
+    turns++;
+    if (running) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await run(model);
+  running = false;
+  assert.ok(turns > 100, String(turns));
+  model.ops.engine.dispose();
+});
+
+test('an abort ends a run with the signal’s reason, and the next run has its bits', async () => {
+  const model = await open({ threads: 2, image_cache_bytes: 0 });
+  const want = await run(model);
+  for (let i = 0; i < 10; i++) {
+    const controller = new AbortController();
+    const reason = new Error(`stop ${i}`);
+    const result = run(model, controller.signal);
+    setTimeout(() => controller.abort(reason), i);
+    try {
+      assert.equal(await result, want);
+    } catch (error) {
+      assert.is(error, reason);
+    }
+  }
+  assert.equal(await run(model), want);
+  model.ops.engine.dispose();
+});
+
+test('a kernel that fails in a worker rejects the run, and the next run is none the worse', async () => {
+  const engine = await Engine.create({ threads: 2 });
+  const beyond = 0x7fff0000;
+  const fail = () =>
+    engine.run(function* (): Steps<void> {
+      engine.call({ kernel: 'f32_add', args: [beyond, beyond, beyond, 64] });
+      yield;
+    });
+  try {
+    await fail();
+    assert.unreachable();
+  } catch (error) {
+    assert.match(String(error), /a worker failed: .*out of bounds/);
+  }
+  const sum = await engine.run(function* () {
+    const x = engine.upload([1, 2, 3, 4], [4]);
+    engine.call({ kernel: 'f32_add', args: [x.pointer, x.pointer, x.pointer, 4] });
+    yield* engine.drain();
+    return engine.download(x);
+  });
+  assert.equal([...sum], [2, 4, 6, 8]);
+  engine.dispose();
+});
+
+test('more calls than the ring has slots are carried out in order', async () => {
+  const engine = await Engine.create({ threads: 2 });
+  const count = 10_000;
+  const sum = await engine.run(function* () {
+    const x = engine.upload([1], [1]);
+    const y = engine.upload([0], [1]);
+    for (let i = 0; i < count; i++)
+      engine.call({ kernel: 'f32_add', args: [y.pointer, y.pointer, x.pointer, 1] });
+    yield* engine.drain();
+    return engine.download(y);
+  });
+  assert.is(sum[0], count);
+  engine.dispose();
+});
+
+for (const [name, text] of [
+  ['that is disposed of', 'engine.dispose();'],
+  ['that is left as it is', ''],
+]) {
+  test(`an engine ${name} keeps no process alive`, () => {
+    const script = `
+      const { Engine } = await import('./build/src/runtime/engine.js');
+      const engine = await Engine.create({ threads: 3 });
+      await engine.run(function* () { engine.upload([1], [1]); });
+      ${text}
+      console.log('done');`;
+    const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    assert.is(status, 0);
+    assert.is(stdout.trim(), 'done');
+  });
+}
+
+for (const threads of [0, -1, 1.5, 65, Number.NaN, '2' as never]) {
+  test(`threads: ${JSON.stringify(threads)} is an InputError`, async () => {
+    try {
+      await Engine.create({ threads });
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, InputError);
+      assert.match(String(error), /threads/);
+      assert.match(String(error), /expected 'auto' or 1 … 64/);
+      assert.match(String(error), new RegExp(`got ${String(threads)}`));
+    }
+  });
+}
+
+test("threads: 'auto' takes as many as the host runs at once", async () => {
+  const engine = await Engine.create({ threads: 'auto' });
+  const { availableParallelism } = await import('node:os');
+  assert.is(engine.threads, Math.min(64, availableParallelism()));
+  engine.dispose();
+});
+
+test('parts of a call: a ring’s slot gives the arguments of each part as the call itself does (300 random calls)', () => {
+  const ring = ringViews(new SharedArrayBuffer(4 * SLOT_WORDS * 3));
+  const next = random(11);
+  const integer = (below: number) => Math.floor(next() * below);
+  let parts = 0;
+  for (let i = 0; i < 300; i++) {
+    const axes = Array.from({ length: integer(4) }, () => {
+      const units = 1 + integer(40);
+      const moves = Array.from({ length: integer(4) }, () => [integer(8), integer(1000)]).flat();
+      return { size: integer(9) - 1, units, step: 1 + integer(units), moves };
+    });
+    const args = Array.from({ length: 8 }, (_, arg) => (arg === 5 ? next() : integer(1e9)));
+    const call: KernelCall = { kernel: 'f32_add', args, axes, scratch: { arg: 7, bytes: 4096 } };
+    writeCall(ring, SLOT_WORDS, call, 3);
+    for (let part = 0; part < partCount(call); part++, parts++) {
+      const [want, got]: number[][] = [[], []];
+      partArguments(call, part, want);
+      readPart(ring, SLOT_WORDS, part, 0, got);
+      assert.equal(got, want);
+      readPart(ring, SLOT_WORDS, part, 2, got);
+      assert.is(got[7], want[7] + 2 * 4096);
+    }
+  }
+  assert.ok(parts > 3000);
+});
+
+test.run();
