@@ -119,7 +119,7 @@ export function f32_f16_unpack(out: usize, src: usize, n: usize): void {
   for (; i < n; i++) store<f32>(out + (i << 2), f16(src + (i << 1)));
 }
 
-/** rows (1..8) × blocks bfloat16 scales into the heads of a quantised panel's records; −1, or the first that is not finite. */
+/** rows (1..8) × blocks bfloat16 scales into the heads of a quantised panel; −1, or the first that is not finite. */
 export function panel8_put_scales(out: usize, src: usize, rows: usize, blocks: usize, record: usize): i32 {
   for (let block: usize = 0; block < blocks; block++, out += record) {
     for (let r: usize = 0; r < 8; r++) {

@@ -103,6 +103,8 @@ export function* encodeTiles(
     yield* ops.engine.drain();
     if (keys && !taps) for (const tile of some) tiles.keep(keys[tile], rows(tile));
   }
+  // What a tile took goes back before the text model and its cache ask for memory, which never shrinks.
+  if (missing.length > 0) ops.engine.activations.trim();
   for (const { tile, of } of copies) copy(rows(tile), rows(of));
   tiles.hits += copies.length;
   tiles.misses += missing.length;

@@ -81,6 +81,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   checkDevice('device_map', device_map);
   checkDevice('device', device);
   oneOf('attn_implementation', attn_implementation, ATTENTIONS);
+  oneOf('low_memory', options.low_memory, [true, false]);
   oneOf('position_dtype', position_dtype, FLOAT_NAMES);
   oneOf('kv_cache_dtype', options.kv_cache_dtype, CACHE_DTYPES);
   const { name, dtypes } = readDtype(dtype ?? torch_dtype);
@@ -115,8 +116,13 @@ function checkDevice(where: string, value: unknown): void {
   for (const device of devices) oneOf(where, device, DEVICES);
 }
 
-function oneOf(where: string, value: unknown, choices: readonly string[], got: unknown = value): void {
-  if (value === undefined || value === null || choices.includes(value as string)) return;
+function oneOf(
+  where: string,
+  value: unknown,
+  choices: readonly (string | boolean)[],
+  got: unknown = value,
+): void {
+  if (value === undefined || value === null || choices.includes(value as string | boolean)) return;
   throw refused(where, `one of ${choices.join(', ')}`, got);
 }
 

@@ -8,13 +8,7 @@ import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
-import {
-  isQuantized,
-  type PanelDtype,
-  type Weight,
-  type WeightDtype,
-  weightBytes,
-} from '../runtime/weight.js';
+import { isQuantized, type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
 import {
   type DTypeName,
   type DTypeOption,
@@ -266,8 +260,8 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
   /** Whether any weight is quantised, or will be. */
   get #isQuantized(): boolean {
     if (this.#state) return [...this.#state.named.values()].some(({ dtype }) => isQuantized(dtype));
-    const { dtypes } = readOptions(this.#options);
-    return Object.values(dtypes ?? {}).some((dtype) => isQuantized(dtype as PanelDtype));
+    const { dtypes = 'auto' } = readOptions(this.#options);
+    return dtypes !== 'auto' && Object.values(dtypes).some(isQuantized);
   }
 
   /** Keeps the model that comes, unless this one was disposed of meanwhile. */

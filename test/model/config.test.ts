@@ -69,6 +69,7 @@ for (const model_type of ['smolvlm', 'idefics3']) {
       bos_token_id: null,
       eos_token_id: null,
       image_seq_len: 12,
+      quantization: null,
       position_dtype: 'float32',
     });
   });
@@ -142,6 +143,7 @@ if (real === undefined) console.log('SKIP the config of SmolVLM-256M-Instruct: t
     bos_token_id: null,
     eos_token_id: null,
     image_seq_len: 64,
+    quantization: null,
     position_dtype: 'bfloat16',
   });
   assert.equal(vision_config, {

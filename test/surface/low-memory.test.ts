@@ -65,7 +65,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const) {
       const { logits } = await model.forward(inputs);
       assert.equal(logits, (await whole.forward(inputs)).logits);
     }
-    const options = { ...inputs, max_new_tokens: 6, eos_token_id: -1 };
+    const options = { ...inputs, max_new_tokens: 3, eos_token_id: -1 };
     assert.equal(await model.generate(options), await whole.generate(options));
     assert.ok(model.memory <= maximumBytes, `${model.memory} bytes`);
     assert.is(await model.num_parameters(), await whole.num_parameters());
@@ -129,6 +129,11 @@ test('an abort ends a call between two layers, and the next call has the right b
   assert.is(await call.catch((error) => error), reason);
   assert.equal((await model.forward(inputs)).logits, logits);
   model.dispose();
+});
+
+test('low_memory is true or false', async () => {
+  const wrong = load({ low_memory: 'yes' as unknown as boolean });
+  await rejects(wrong, InputError, 'low_memory', 'one of true, false', '"yes"');
 });
 
 test('without low_memory the same memory is refused with the numbers, and with it memory for no two layers', async () => {
