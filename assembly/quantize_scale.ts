@@ -63,7 +63,7 @@ export function i8Half(scales: usize, out: usize): void {
   }
 }
 
-/** 4 scales to `scales`, 8 groups `[4 rows][4 k]` of nibbles to the low or the high halves of the 128 bytes at `out`. */
+/** 4 scales to `scales`, 8 groups `[4 rows][4 k]` of nibbles to the low or high halves of the 128 bytes at `out`. */
 export function i4Half(scales: usize, out: usize, high: bool): void {
   const exponent = i32x4.shr_u(peakBits(), 23);
   const live = i32x4.ge_s(exponent, i32x4.splat(LEAST_EXPONENT));
