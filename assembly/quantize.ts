@@ -1,15 +1,8 @@
-/**
- * Panels of 8 outputs in 8 and 4 bits: K in blocks of 32, padded with zeros. A block's record holds the 8 outputs' scales
- * in bfloat16, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]` (32 bytes), or 16 bytes whose low nibbles are outputs
- * 0–3 × 4 k and whose high nibbles are outputs 4–7 × 4 k, each q + 8. A weight is scale · q.
- */
+/** Panels of 8 outputs in 8 and 4 bits (their records: quant.ts) from stored weights. */
+import { I4_RECORD, I8_RECORD, Q_BLOCK, SCALES } from './quant';
 import { i4Half, i8Half } from './quantize_scale';
-import { QUANT_BLOCK, loadHalf, peakBits, tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
+import { loadHalf, peakBits, tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
 import { BF16, F16, F32, bf16, f16 } from './widen';
-
-/** Bytes of a block's record. */
-export const I8_RECORD: usize = 16 + 256;
-export const I4_RECORD: usize = 16 + 128;
 
 export function i8_f32_pack(out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
   return pack(I8_RECORD, F32, out, src, rows, K, ld);
@@ -41,8 +34,8 @@ export function i4_f16_pack(out: usize, src: usize, rows: usize, K: usize, ld: u
 function pack(record: usize, dtype: i32, out: usize, src: usize, rows: usize, K: usize, ld: usize): i32 {
   const size: usize = dtype == F32 ? 4 : 2;
   zeroTheZeroRow();
-  for (let k: usize = 0; k < K; k += QUANT_BLOCK, out += record) {
-    const whole = k + QUANT_BLOCK <= K;
+  for (let k: usize = 0; k < K; k += Q_BLOCK, out += record) {
+    const whole = k + Q_BLOCK <= K;
     if (!whole) copyTails(src + k * size, rows, (K - k) * size, ld * size);
     for (let half: usize = 0; half < 2; half++) {
       const first = half * 4;
@@ -54,8 +47,8 @@ function pack(record: usize, dtype: i32, out: usize, src: usize, rows: usize, K:
       if (v128.any_true(i32x4.ge_s(peakBits(), i32x4.splat(TOO_LARGE)))) {
         return firstTooLarge(dtype, src, rows, K, ld, k, first);
       }
-      if (record == I8_RECORD) i8Half(out + half * 8, out + 16 + half * 16);
-      else i4Half(out + half * 8, out + 16, half != 0);
+      if (record == I8_RECORD) i8Half(out + half * 8, out + SCALES + half * 16);
+      else i4Half(out + half * 8, out + SCALES, half != 0);
     }
   }
   return -1;
@@ -74,14 +67,14 @@ function rowOf(src: usize, r: usize, rows: usize, k: usize, ld: usize, size: usi
 
 function copyTails(src: usize, rows: usize, bytes: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0, QUANT_BLOCK * 4);
+    memory.fill(tailRow(r), 0, Q_BLOCK * 4);
     memory.copy(tailRow(r), src + r * stride, bytes);
   }
 }
 
 /** Row by row in the block's half of rows from `first` and columns from k on. */
 function firstTooLarge(dtype: i32, src: usize, rows: usize, K: usize, ld: usize, k: usize, first: usize): i32 {
-  const end = min(k + QUANT_BLOCK, K);
+  const end = min(k + Q_BLOCK, K);
   const last = min(first + 4, rows);
   for (let r = first; r < last; r++) {
     for (let i = k; i < end; i++) {

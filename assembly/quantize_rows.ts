@@ -2,18 +2,18 @@
  * Quantised panels from and to the rows that a file holds: int8 `[rows][K]`, or nibbles `[rows][ceil(K/2)]` (q + 8; an
  * even k in the low half of its byte), and scales `[rows][ceil(K/32)]` in bfloat16. Nothing is rounded.
  */
-import { I4_RECORD, I8_RECORD } from './quantize';
-import { QUANT_BLOCK, tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
+import { I4_RECORD, I8_RECORD, Q_BLOCK, SCALES, blocksOf } from './quant';
+import { tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
 
 /** −1, or r·K + k of the first weight of the first block and row with a scale that is not finite or a q of −128. */
 export function i8_repack(out: usize, q: usize, scales: usize, rows: usize, K: usize): i32 {
   zeroTheZeroRow();
-  const blocks = (K + QUANT_BLOCK - 1) / QUANT_BLOCK;
+  const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, out += I8_RECORD) {
-    const k = block * QUANT_BLOCK;
+    const k = block * Q_BLOCK;
     const bad = copyScales(out, scales + (block << 1), rows, blocks);
     if (bad >= 0) return bad * <i32>K + <i32>k;
-    const whole = k + QUANT_BLOCK <= K;
+    const whole = k + Q_BLOCK <= K;
     if (!whole) copyTails(q + k, rows, K - k, K);
     for (let r: usize = 0; r < 8; r += 4) {
       const a = rowAt(q, r, rows, k, K, whole);
@@ -25,7 +25,7 @@ export function i8_repack(out: usize, q: usize, scales: usize, rows: usize, K: u
           i8x16.min_s(v128.load(a + i), v128.load(b + i)), i8x16.min_s(v128.load(c + i), v128.load(d + i)),
         );
         if (v128.any_true(i8x16.eq(least, i8x16.splat(-128)))) return firstLeast(q, r, rows, k, K);
-        turn(out + 16 + r * 4 + i * 8, 32, v128.load(a + i), v128.load(b + i), v128.load(c + i), v128.load(d + i));
+        turn(out + SCALES + r * 4 + i * 8, 32, v128.load(a + i), v128.load(b + i), v128.load(c + i), v128.load(d + i));
       }
     }
   }
@@ -35,51 +35,51 @@ export function i8_repack(out: usize, q: usize, scales: usize, rows: usize, K: u
 /** −1, or r·K + k of the first weight of the first block and row with a scale that is not finite. */
 export function i4_repack(out: usize, q: usize, scales: usize, rows: usize, K: usize): i32 {
   memory.fill(zeroRow(), 0x88, 16);
-  const blocks = (K + QUANT_BLOCK - 1) / QUANT_BLOCK;
+  const blocks = blocksOf(K);
   const stride = (K + 1) >> 1;
   for (let block: usize = 0; block < blocks; block++, out += I4_RECORD) {
-    const k = block * QUANT_BLOCK;
+    const k = block * Q_BLOCK;
     const bad = copyScales(out, scales + (block << 1), rows, blocks);
     if (bad >= 0) return bad * <i32>K + <i32>k;
-    const whole = k + QUANT_BLOCK <= K;
+    const whole = k + Q_BLOCK <= K;
     if (!whole) copyNibbleTails(q + (k >> 1), rows, K - k, stride);
     const r0 = nibblePair(q, 0, rows, k >> 1, stride, whole, 0);
     const r1 = nibblePair(q, 1, rows, k >> 1, stride, whole, 0);
     const r2 = nibblePair(q, 2, rows, k >> 1, stride, whole, 0);
     const r3 = nibblePair(q, 3, rows, k >> 1, stride, whole, 0);
-    turn(out + 16, 16, r0, r1, r2, r3);
+    turn(out + SCALES, 16, r0, r1, r2, r3);
     const s0 = nibblePair(q, 0, rows, k >> 1, stride, whole, 1);
     const s1 = nibblePair(q, 1, rows, k >> 1, stride, whole, 1);
     const s2 = nibblePair(q, 2, rows, k >> 1, stride, whole, 1);
     const s3 = nibblePair(q, 3, rows, k >> 1, stride, whole, 1);
-    turn(out + 80, 16, s0, s1, s2, s3);
+    turn(out + SCALES + 64, 16, s0, s1, s2, s3);
   }
   return -1;
 }
 
 /** The first `rows` rows of a panel as a file has them. */
 export function i8_unpack_rows(q: usize, scales: usize, panel: usize, rows: usize, K: usize): void {
-  const blocks = (K + QUANT_BLOCK - 1) / QUANT_BLOCK;
+  const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, panel += I8_RECORD) {
-    const k = block * QUANT_BLOCK;
+    const k = block * Q_BLOCK;
     for (let r: usize = 0; r < rows; r++) store<u16>(scales + ((r * blocks + block) << 1), load<u16>(panel + (r << 1)));
     for (let r: usize = 0; r < 8; r += 4) {
       for (let i: usize = 0; i < 32; i += 16) {
-        turnBack(tailRow(r) + i, panel + 16 + r * 4 + i * 8, 32);
+        turnBack(tailRow(r) + i, panel + SCALES + r * 4 + i * 8, 32);
       }
     }
-    storeRows(q + k, rows, min(QUANT_BLOCK, K - k), K);
+    storeRows(q + k, rows, min(Q_BLOCK, K - k), K);
   }
 }
 
 export function i4_unpack_rows(q: usize, scales: usize, panel: usize, rows: usize, K: usize): void {
-  const blocks = (K + QUANT_BLOCK - 1) / QUANT_BLOCK;
+  const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, panel += I4_RECORD) {
-    const k = block * QUANT_BLOCK;
+    const k = block * Q_BLOCK;
     for (let r: usize = 0; r < rows; r++) store<u16>(scales + ((r * blocks + block) << 1), load<u16>(panel + (r << 1)));
     // The rows' nibbles in pairs: row r's in the low halves of 32 bytes, row r + 4's in the high halves.
-    turnBack(tailRow(0), panel + 16, 16);
-    turnBack(tailRow(0) + 16, panel + 80, 16);
+    turnBack(tailRow(0), panel + SCALES, 16);
+    turnBack(tailRow(0) + 16, panel + SCALES + 64, 16);
     for (let r: usize = 0; r < 4; r++) {
       const first = v128.load(tailRow(r));
       const second = v128.load(tailRow(r) + 16);
@@ -87,7 +87,7 @@ export function i4_unpack_rows(q: usize, scales: usize, panel: usize, rows: usiz
       v128.store(tailRow(r), joinNibbles(v128.and(first, low), v128.and(second, low)));
       v128.store(tailRow(r + 4), joinNibbles(i8x16.shr_u(first, 4), i8x16.shr_u(second, 4)));
     }
-    storeRows(q + (k >> 1), rows, min(QUANT_BLOCK, K - k + 1) >> 1, (K + 1) >> 1);
+    storeRows(q + (k >> 1), rows, min(Q_BLOCK, K - k + 1) >> 1, (K + 1) >> 1);
   }
 }
 
@@ -112,7 +112,7 @@ function rowAt(q: usize, r: usize, rows: usize, at: usize, stride: usize, whole:
 
 function copyTails(q: usize, rows: usize, bytes: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0, QUANT_BLOCK);
+    memory.fill(tailRow(r), 0, Q_BLOCK);
     memory.copy(tailRow(r), q + r * stride, bytes);
   }
 }
@@ -120,7 +120,7 @@ function copyTails(q: usize, rows: usize, bytes: usize, stride: usize): void {
 /** The last `count` nibbles of each row, filled up with q = 0. */
 function copyNibbleTails(q: usize, rows: usize, count: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0x88, QUANT_BLOCK >> 1);
+    memory.fill(tailRow(r), 0x88, Q_BLOCK >> 1);
     memory.copy(tailRow(r), q + r * stride, (count + 1) >> 1);
     if (count & 1) {
       const last = tailRow(r) + (count >> 1);
@@ -196,7 +196,7 @@ function storeRows(q: usize, rows: usize, bytes: usize, stride: usize): void {
 
 function firstLeast(q: usize, first: usize, rows: usize, k: usize, K: usize): i32 {
   for (let r = first; r < rows; r++) {
-    for (let i = k; i < min(k + QUANT_BLOCK, K); i++) if (load<i8>(q + r * K + i) == -128) return <i32>(r * K + i);
+    for (let i = k; i < min(k + Q_BLOCK, K); i++) if (load<i8>(q + r * K + i) == -128) return <i32>(r * K + i);
   }
   return unreachable();
 }

@@ -4,7 +4,8 @@
  * two, so that a block and its multiples by powers of two get the same q. A row whose largest magnitude is under 2^−100
  * becomes zeros: its scale would leave the normal numbers.
  */
-import { QUANT_BLOCK, column, largest, peakBits } from './quantize_source';
+import { Q_BLOCK } from './quant';
+import { column, largest, peakBits } from './quantize_source';
 
 /** Scales tried in 8 bits: the least bfloat16 one without clipping and the next larger ones. */
 const I8_SCALES: i32 = 4;
@@ -38,7 +39,7 @@ export function i8Half(scales: usize, out: usize): void {
     const inverse1 = f32x4.div(f32x4.splat(1), s1);
     let error0 = f32x4.splat(0);
     let error1 = f32x4.splat(0);
-    for (let k: usize = 0; k < QUANT_BLOCK; k++) {
+    for (let k: usize = 0; k < Q_BLOCK; k++) {
       const w = v128.load(column(k));
       const d0 = f32x4.sub(w, f32x4.mul(f32x4.nearest(f32x4.mul(w, inverse0)), s0));
       const d1 = f32x4.sub(w, f32x4.mul(f32x4.nearest(f32x4.mul(w, inverse1)), s1));
@@ -54,7 +55,7 @@ export function i8Half(scales: usize, out: usize): void {
   }
   storeScales(scales, best, exponent, live);
   const inverse = f32x4.div(f32x4.splat(1), best);
-  for (let k: usize = 0; k < QUANT_BLOCK; k += 4, out += 32) {
+  for (let k: usize = 0; k < Q_BLOCK; k += 4, out += 32) {
     v128.store(out, bytes4(
       i8Bits(column(k), inverse), i8Bits(column(k + 1), inverse),
       i8Bits(column(k + 2), inverse), i8Bits(column(k + 3), inverse),
@@ -62,7 +63,7 @@ export function i8Half(scales: usize, out: usize): void {
   }
 }
 
-/** 4 scales to `scales`, 8 groups `[4 rows][4 k]` of nibbles to the low or the high halves of the 128 bytes at `out`. */
+/** 4 scales to `scales`, 8 groups `[4 rows][4 k]` of nibbles to the low or high halves of the 128 bytes at `out`. */
 export function i4Half(scales: usize, out: usize, high: bool): void {
   const exponent = i32x4.shr_u(peakBits(), 23);
   const live = i32x4.ge_s(exponent, i32x4.splat(LEAST_EXPONENT));
@@ -80,7 +81,7 @@ export function i4Half(scales: usize, out: usize, high: bool): void {
     let wq1 = f32x4.splat(0);
     let qq0 = f32x4.splat(0);
     let qq1 = f32x4.splat(0);
-    for (let k: usize = 0; k < QUANT_BLOCK; k++) {
+    for (let k: usize = 0; k < Q_BLOCK; k++) {
       const w = v128.load(column(k));
       const q0 = f32x4.nearest(clamp4(f32x4.mul(w, inverse0)));
       const q1 = f32x4.nearest(clamp4(f32x4.mul(w, inverse1)));
@@ -104,7 +105,7 @@ export function i4Half(scales: usize, out: usize, high: bool): void {
   best = toBf16(best);
   storeScales(scales, best, exponent, live);
   const inverse = f32x4.div(f32x4.splat(1), best);
-  for (let k: usize = 0; k < QUANT_BLOCK; k += 4, out += 16) {
+  for (let k: usize = 0; k < Q_BLOCK; k += 4, out += 16) {
     const nibbles = bytes4(
       i4Bits(column(k), inverse), i4Bits(column(k + 1), inverse),
       i4Bits(column(k + 2), inverse), i4Bits(column(k + 3), inverse),
@@ -118,7 +119,7 @@ export function i4Half(scales: usize, out: usize, high: bool): void {
 @inline
 function normalise(exponent: v128, live: v128): v128 {
   const factor = v128.and(i32x4.shl(i32x4.sub(i32x4.splat(254), exponent), 23), live);
-  for (let k: usize = 0; k < QUANT_BLOCK; k++) v128.store(column(k), f32x4.mul(v128.load(column(k)), factor));
+  for (let k: usize = 0; k < Q_BLOCK; k++) v128.store(column(k), f32x4.mul(v128.load(column(k)), factor));
   return factor;
 }
 

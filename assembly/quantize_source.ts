@@ -1,13 +1,11 @@
 /** What quantising reads: 32 columns of 4 rows, turned so that a lane is a row, in scratch. */
+import { Q_BLOCK } from './quant';
 import { rowScratch } from './scratch';
 import { BF16, F16, F32, bf16x4, f16x4 } from './widen';
 
-/** Columns that share a scale. */
-export const QUANT_BLOCK: usize = 32;
-
 // The scratch area of products' rows: no product runs while a panel is packed.
-const TURNED_BYTES: usize = QUANT_BLOCK * 16;
-const ROW_BYTES: usize = QUANT_BLOCK * 4;
+const TURNED_BYTES: usize = Q_BLOCK * 16;
+const ROW_BYTES: usize = Q_BLOCK * 4;
 
 /** Column k (0…31) of the 4 rows. */
 // @ts-ignore: decorator
@@ -74,7 +72,7 @@ function loadRows(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
   const step: usize = dtype == F32 ? 16 : 8;
   let peak = i32x4.splat(0);
   let top = f32x4.splat(f32.NEGATIVE_INFINITY);
-  for (let k: usize = 0; k < QUANT_BLOCK; k += 4) {
+  for (let k: usize = 0; k < Q_BLOCK; k += 4) {
     const ra = values4(dtype, a);
     const rb = values4(dtype, b);
     const rc = values4(dtype, c);
