@@ -38,7 +38,8 @@ export async function availableThreads(): Promise<number> {
 }
 
 export async function startWorker(listener: WorkerListener): Promise<HostWorker> {
-  if (typeof Worker === 'function') return webWorker(listener);
+  // Deno has both kinds; its web workers keep the process alive whatever is said.
+  if (typeof Worker === 'function' && !('Deno' in globalThis)) return webWorker(listener);
   if (isNode()) return nodeWorker(listener);
   throw new InputError({ what: 'this host starts no workers', where: 'threads', expected: '1', got: 'more' });
 }
@@ -48,7 +49,7 @@ function isNode(): boolean {
   return process?.versions?.node !== undefined;
 }
 
-/** Browsers, Deno, Bun. */
+/** Browsers, Bun. */
 function webWorker(listener: WorkerListener): HostWorker {
   const url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }));
   const worker = new Worker(url, { type: 'module' });
@@ -65,7 +66,7 @@ function webWorker(listener: WorkerListener): HostWorker {
   };
 }
 
-/** Node: `self` as a web worker has it. */
+/** Node, Deno: `self` as a web worker has it. */
 const NODE_PRELUDE = `const { parentPort } = require('node:worker_threads');
 const self = {
   postMessage: (message) => parentPort.postMessage(message),

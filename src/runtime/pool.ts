@@ -1,3 +1,4 @@
+import { DisposedError } from '../errors.js';
 import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
@@ -102,7 +103,7 @@ export class WorkerPool {
     const workers = this.#workers;
     this.#workers = [];
     await Promise.all(workers.map((worker) => worker.end()));
-    this.#fail(new Error('the engine was disposed of'));
+    this.#fail(new DisposedError({ what: 'the engine was disposed of', where: 'Engine' }));
   }
 
   async #start(what: Started, scratch: readonly number[]): Promise<void> {
