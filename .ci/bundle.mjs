@@ -33,3 +33,8 @@ cpSync(join(root, 'build/src'), join(root, 'dist/types'), {
   recursive: true,
   filter: (path) => !/\.(js|map)$/.test(path) && !/cli$|parity$/.test(path),
 });
+
+// The kernels by themselves, for hosts that take no code but what was compiled beforehand (the option `module`).
+for (const name of ['kernels.wasm', 'kernels-relaxed.wasm']) {
+  cpSync(join(root, 'build', name), join(root, 'dist', name));
+}

@@ -1,5 +1,6 @@
 // The module's exports, one op family a file. Their arguments are documented in src/runtime/kernels.ts.
 export { heap_base, scratch_bytes, set_scratch } from './scratch';
+export { is_relaxed } from './multiply_add';
 export { f32_f32w_gemm } from './gemm_f32';
 export { f32_bf16w_gemm } from './gemm_bf16';
 export { f32_f16w_gemm } from './gemm_f16';

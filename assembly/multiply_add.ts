@@ -15,3 +15,8 @@ export function multiplySubtract(sum: v128, x: v128, y: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(x, y, sum);
   return f32x4.sub(sum, f32x4.mul(x, y));
 }
+
+/** Which build this is: 1 with relaxed SIMD. */
+export function is_relaxed(): i32 {
+  return ASC_FEATURE_RELAXED_SIMD ? 1 : 0;
+}

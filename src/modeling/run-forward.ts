@@ -80,7 +80,7 @@ export function* runModel(
     past_key_values: keeps ? result.past_key_values : undefined,
     hidden_states: args.output_hidden_states ? hidden_states : undefined,
     attentions: args.output_attentions ? attentions : undefined,
-    image_hidden_states: imageHiddenStates(model, result.images),
+    image_hidden_states: yield* imageHiddenStates(model, result.images),
   };
 }
 
@@ -113,12 +113,13 @@ export function* orAsBefore<T>(
 }
 
 /** Packed rows in their places: [B, S, columns]; rows that were not computed are 0. */
-export function unpacked(
+export function* unpacked(
   { ops }: BaseModel,
   { batch, sequence, places }: PackedTokens,
   tensor: Tensor,
-): HostTensor<Float32Array> {
+): Steps<HostTensor<Float32Array>> {
   const { columns } = tensor;
+  yield* ops.engine.drain();
   const source = ops.engine.f32(tensor.pointer, tensor.size);
   const data = new Float32Array(batch * sequence * columns);
   for (const [i, place] of places.entries()) {
@@ -128,11 +129,12 @@ export function unpacked(
 }
 
 /** [images, states, hidden_size]. */
-export function imageHiddenStates(
+export function* imageHiddenStates(
   { ops }: BaseModel,
   images: ForwardResult['images'],
-): HostTensor<Float32Array> | undefined {
+): Steps<HostTensor<Float32Array> | undefined> {
   if (!images) return undefined;
+  yield* ops.engine.drain();
   const { states, seqLen } = images;
   return { dims: [states.rows / seqLen, seqLen, states.columns], data: ops.engine.download(states) };
 }

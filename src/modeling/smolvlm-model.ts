@@ -49,7 +49,7 @@ export class SmolVLMModel extends TextAndVisionModel<'base'> {
       (model) =>
         orAsBefore(model, args.past_key_values, function* (created): Steps<SmolVLMBaseModelOutputWithPast> {
           const { hidden, tokens, taps: _, ...rest } = yield* runModel(model, args, useCache, created);
-          return { last_hidden_state: unpacked(model, tokens, hidden), ...rest };
+          return { last_hidden_state: yield* unpacked(model, tokens, hidden), ...rest };
         }),
       args.signal,
     );

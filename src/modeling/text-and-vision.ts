@@ -47,7 +47,7 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
     checkTensors(inputs);
     return this.run(function* (model: BaseModel): Steps<HostTensor<Float32Array>> {
       const images = yield* imageStates(model, inputs, { position_dtype });
-      return imageHiddenStates(model, images)!;
+      return (yield* imageHiddenStates(model, images))!;
     }, signal);
   }
 

@@ -22,9 +22,12 @@ export function kernelsModule(relaxed: boolean, shared: boolean): Promise<WebAss
 
 let form: Promise<DotForm> | undefined;
 
-/** The faster form of the relaxed build's dot product, found once per process. */
-export function relaxedDotForm(): Promise<DotForm> {
-  form ??= kernelsModule(true, false).then(fasterDotForm);
+/**
+ * The faster form of the relaxed build's dot product, found once per process.
+ * @param module the relaxed build for unshared memory, where it is compiled already
+ */
+export function relaxedDotForm(module?: WebAssembly.Module): Promise<DotForm> {
+  form ??= Promise.resolve(module ?? kernelsModule(true, false)).then(fasterDotForm);
   return form;
 }
 

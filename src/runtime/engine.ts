@@ -1,38 +1,32 @@
 import { instantiate } from '@assemblyscript/loader';
-import { abortError, DisposedError, InputError, MemoryError } from '../errors.js';
+import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
-import { hasRelaxedSimd, kernelsModule, relaxedDotForm } from './binaries.js';
+import { kernelsModule, relaxedDotForm } from './binaries.js';
 import { type KernelCall, partArguments, partCount, unsplit } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
+import {
+  checkRelaxed,
+  type EngineOptions,
+  newMemory,
+  oneThread,
+  threadCount,
+  useRelaxed,
+} from './engine-options.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
-import { availableThreads, canShareMemory } from './host-worker.js';
 import type { Kernels } from './kernels.js';
 import { WorkerPool } from './pool.js';
 import { Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
 
-export interface EngineOptions {
-  /** The most bytes the engine may take, at most 4 GiB. Default: 4 GiB. */
-  maximumBytes?: number;
-  /** The kernels, compiled already: for hosts that do not compile at run time. Default: the embedded binary. */
-  module?: WebAssembly.Module;
-  /**
-   * Kernels with relaxed SIMD (fused multiply-add, the 7-bit dot product): faster, but their bits depend on the processor.
-   * true: them or an error; 'auto': them where the host has them. Default: false.
-   */
-  relaxed?: boolean | 'auto';
-  /**
-   * Threads that compute, besides the caller's, which then stays free; any number gives the same bits. 'auto': as many as
-   * the host runs at once, where it shares memory between threads; else 1. With 1 the caller's thread computes. Default: 1.
-   */
-  threads?: number | 'auto';
-}
+export type { EngineOptions } from './engine-options.js';
+
+type ModuleExports = Kernels & { heap_base(): number; scratch_bytes(): number; is_relaxed(): number };
 
 /** What `create` has put together. */
 interface Parts {
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
-  kernels: Kernels & { heap_base(): number; scratch_bytes(): number };
+  kernels: ModuleExports;
   limit: number;
   relaxed: boolean;
   dotForm: DotForm;
@@ -78,6 +72,7 @@ export class Engine {
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
     this.#uploads = new Arena(this.heap, 'uploads');
+    if (pool) abandoned?.register(this, pool);
   }
 
   /**
@@ -88,22 +83,22 @@ export class Engine {
     module,
     ...options
   }: EngineOptions = {}): Promise<Engine> {
-    const relaxed = useRelaxed(options.relaxed);
-    const threads = await threadCount(options.threads);
-    const memory =
-      threads > 1 ? sharedMemory() : new WebAssembly.Memory({ initial: 16, maximum: MOST_PAGES });
-    module ??= await kernelsModule(relaxed, threads > 1);
-    const instance = await instantiate<Record<string, unknown>>(module, { env: { memory } });
-    const kernels = instance.exports as unknown as Parts['kernels'];
-    const dotForm = relaxed ? await relaxedDotForm() : DOT_FORM_PAIRS;
+    const threads = module ? oneThread(options.threads) : await threadCount(options.threads);
+    const { memory, bytes } = newMemory(maximumBytes, threads > 1);
+    const compiled = module ?? (await kernelsModule(useRelaxed(options.relaxed), threads > 1));
+    const instance = await instantiate<Record<string, unknown>>(compiled, { env: { memory } });
+    const kernels = instance.exports as unknown as ModuleExports;
+    const relaxed = kernels.is_relaxed() === 1;
+    if (module) checkRelaxed(relaxed, options.relaxed);
+    const dotForm = relaxed ? await relaxedDotForm(module) : DOT_FORM_PAIRS;
     kernels.set_dot_form(dotForm);
-    const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+    const names = WebAssembly.Module.exports(compiled).map(({ name }) => name);
     const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
     return new Engine({
       memory,
-      module,
+      module: compiled,
       kernels,
-      limit: maximumBytes,
+      limit: Math.min(maximumBytes, bytes),
       relaxed,
       dotForm,
       pool,
@@ -298,13 +293,18 @@ export class Engine {
       await this.#pool.start(what, scratch);
     } catch (error) {
       await this.#pool.dispose();
+      void this.#live();
       if (!this.#mayStartNone) {
         const expected = "a host that starts workers, or threads: 'auto' or 1";
         throw new InputError({ what: 'no workers', where: 'threads', expected, got: String(error) });
       }
       for (const pointer of scratch) this.heap.free(pointer);
       this.#pool = undefined;
+      return;
     }
+    // Taken from the heap while calls wait, the first piece would have to wait for them.
+    this.#uploads.allocate(1);
+    this.#uploads.release(START);
   }
 
   #part(call: KernelCall, part: number): void {
@@ -330,47 +330,10 @@ export class Engine {
   }
 }
 
-/** @throws InputError where relaxed SIMD is demanded and the host has none */
-function useRelaxed(wanted: boolean | 'auto' = false): boolean {
-  if (wanted === false || hasRelaxedSimd()) return wanted !== false;
-  if (wanted === 'auto') return false;
-  throw new InputError({
-    what: 'this host has no relaxed SIMD',
-    where: 'relaxed',
-    expected: "a newer WebAssembly engine (Node 22 or later), or relaxed: 'auto'",
-    got: 'true',
-  });
-}
-
-const MOST_PAGES = 65536;
 const START: Mark = { chunk: 0, offset: 0 };
-/** More threads than this are a mistake. */
-const MOST_THREADS = 64;
 
-/** @throws InputError for a number that is none, or more than 1 where memory cannot be shared */
-async function threadCount(wanted: number | 'auto' = 1): Promise<number> {
-  if (wanted === 'auto') return canShareMemory() ? Math.min(MOST_THREADS, await availableThreads()) : 1;
-  const isCount = Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_THREADS;
-  if (isCount && (wanted === 1 || canShareMemory())) return wanted;
-  throw new InputError({
-    what: isCount ? 'this host shares no memory between threads' : 'wrong value',
-    where: 'threads',
-    expected: isCount
-      ? "1 or 'auto' (in a browser: a cross-origin isolated page)"
-      : `'auto' or 1 … ${MOST_THREADS}`,
-    got: String(wanted),
-  });
-}
-
-/** Hosts reserve a shared memory's maximum at once, and some refuse the largest. @throws MemoryError */
-function sharedMemory(): WebAssembly.Memory {
-  for (let maximum = MOST_PAGES; ; maximum /= 2) {
-    try {
-      return new WebAssembly.Memory({ initial: 16, maximum, shared: true });
-    } catch (error) {
-      if (maximum > 1024) continue;
-      const what = 'the host refused a shared memory';
-      throw new MemoryError({ what, where: 'threads', expected: `${maximum} pages`, got: String(error) });
-    }
-  }
-}
+/** Workers hold their memory: those of an engine that was dropped without `dispose()` end when it is collected. */
+const abandoned =
+  typeof FinalizationRegistry === 'function'
+    ? new FinalizationRegistry<WorkerPool>((pool) => void pool.dispose())
+    : undefined;

@@ -23,11 +23,17 @@ export class WorkerPool {
   readonly #numbers: ReadonlyMap<string, number>;
   #workers: HostWorker[] = [];
   #starting: Promise<void> | undefined;
+  /** Ends the wait for workers that start. */
+  #giveUp: (error: Error) => void = () => {};
   #produced = 0;
   #tickets = 0;
-  #waiting = new Map<number, () => void>();
+  /** Fences that are on their way, and the calls written before and with each. */
+  #waiting = new Map<number, { resolve: () => void; produced: number }>();
+  /** The calls before the last fence that was reached are done, even if a worker has yet to pass it by. */
+  #fenced = 0;
   #failure: Error | undefined;
-  #ended = false;
+  /** Set for good: the workers are gone. */
+  #ended: Error | undefined;
 
   /** @param names the module's exports */
   constructor(threads: number, names: readonly string[]) {
@@ -49,7 +55,12 @@ export class WorkerPool {
 
   /** Calls that are not done yet. */
   get pending(): number {
-    if (this.#ended) return 0;
+    if (this.#ended || this.#fenced === this.#produced) return 0;
+    return this.#behind();
+  }
+
+  /** Calls that some worker has not passed. */
+  #behind(): number {
     let done = this.#produced;
     for (let worker = 0; worker < this.threads; worker++) {
       const progress = Atomics.load(this.#control, progressOf(worker));
@@ -64,6 +75,7 @@ export class WorkerPool {
   }
 
   push(call: KernelCall): void {
+    if (this.#ended) throw this.#ended;
     if (!this.started) throw new Error('a kernel call outside Engine.run');
     const number = this.#numbers.get(call.kernel);
     if (number === undefined) throw new Error(`no kernel ${call.kernel}`);
@@ -99,31 +111,36 @@ export class WorkerPool {
     this.skip();
     Atomics.store(this.#control, QUIT, 1);
     this.#publish();
-    this.#ended = true;
+    this.#ended ??= new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
+    this.#giveUp(this.#ended);
     const workers = this.#workers;
     this.#workers = [];
     await Promise.all(workers.map((worker) => worker.end()));
-    this.#fail(new DisposedError({ what: 'the engine was disposed of', where: 'Engine' }));
+    this.#fail(this.#ended);
   }
 
   async #start(what: Started, scratch: readonly number[]): Promise<void> {
     let left = this.threads;
     const ready = new Promise<void>((resolve, reject) => {
+      this.#giveUp = reject;
       const listener = {
         message: (message: WorkerMessage) => {
           if ('ready' in message) left--;
-          if ('failed' in message) listener.error(new Error(`a worker failed: ${message.failed}`));
+          if ('failed' in message) this.#failed(message.failed, reject);
           if ('ticket' in message) this.#reached(message.ticket);
           if (left === 0) resolve();
         },
         error: (error: Error) => {
           reject(error);
+          // One that died takes no more calls: none may wait for it.
+          this.#ended ??= error;
           this.#fail(error);
         },
       };
       void (async () => {
         for (let index = 0; index < this.threads; index++) {
           const worker = await startWorker(listener);
+          if (this.#ended) return worker.end();
           this.#workers.push(worker);
           worker.hold(true);
           const shared = { control: this.#control.buffer, ring: this.#ringBuffer, threads: this.threads };
@@ -140,7 +157,7 @@ export class WorkerPool {
 
   #slot(): number {
     // A slot is free once its call of a round ago is done.
-    if (this.pending >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
+    if (this.#behind() >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
     return (this.#produced & (SLOTS - 1)) * SLOT_WORDS;
   }
 
@@ -159,26 +176,38 @@ export class WorkerPool {
   #fence(): Promise<void> {
     const ticket = ++this.#tickets;
     writeFence(this.#ring, this.#slot(), ticket);
-    const reached = new Promise<void>((resolve) => this.#waiting.set(ticket, resolve));
+    const produced = (this.#produced + 1) | 0;
+    const reached = new Promise<void>((resolve) => this.#waiting.set(ticket, { resolve, produced }));
     this.#hold(true);
     this.#publish();
     return reached;
   }
 
   #reached(ticket: number): void {
-    this.#waiting.get(ticket)?.();
+    const fence = this.#waiting.get(ticket);
+    if (!fence) return;
+    this.#fenced = fence.produced;
+    fence.resolve();
     this.#waiting.delete(ticket);
     if (this.#waiting.size === 0) this.#hold(false);
   }
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    for (const resolve of this.#waiting.values()) resolve();
+    for (const { resolve } of this.#waiting.values()) resolve();
     this.#waiting.clear();
   }
 
   #check(): void {
-    if (this.#failure) throw this.#failure;
+    const error = this.#failure ?? this.#ended;
+    if (error) throw error;
+  }
+
+  /** A kernel failed: the run is over, the workers go on. */
+  #failed(reason: string, reject: (error: Error) => void): void {
+    const error = new Error(`a worker failed: ${reason}`);
+    reject(error);
+    this.#fail(error);
   }
 
   /** The process must not end while somebody waits, and may at any other time. */

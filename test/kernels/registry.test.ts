@@ -72,7 +72,7 @@ const arity: Record<keyof Kernels, number> = {
   u128_siphash: 4,
 };
 
-const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1 };
+const OWN = { heap_base: 0, scratch_bytes: 0, set_scratch: 1, is_relaxed: 0 };
 
 test('the module exports the registry, with its numbers of arguments, and where its memory lies', () => {
   const exported = kernels as unknown as Record<string, (...args: number[]) => unknown>;

@@ -17,7 +17,10 @@ const LONG = 900;
  */
 export async function platformSuite(library, location, picture, { threads, engine = {} }) {
   const processor = await library.AutoProcessor.from_pretrained(location);
-  const content = [{ type: 'image', image: picture }, { type: 'text', text: 'Describe this image.' }];
+  const content = [
+    { type: 'image', image: picture },
+    { type: 'text', text: 'Describe this image.' },
+  ];
   const inputs = await processor.apply_chat_template([{ role: 'user', content }], {
     add_generation_prompt: true,
     tokenize: true,
