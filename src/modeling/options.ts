@@ -51,7 +51,14 @@ export interface PlacementOptions {
 /** Options of `from_pretrained`. */
 export interface PretrainedOptions
   extends PlacementOptions,
-    Omit<LoadOptions, 'dtypes' | 'positionDtype' | 'adapter'> {
+    Omit<LoadOptions, 'dtypes' | 'positionDtype' | 'adapter' | 'threads'> {
+  /**
+   * Threads that compute; any number gives the same bits. `auto` (the default): as many as the host runs at once, where it
+   * shares memory between threads and starts workers (Node, Deno, Bun, cross-origin isolated pages); elsewhere (edge
+   * functions, other pages, with `module`) 1. With more than 1 they are workers, started by the first run and ended by
+   * `dispose()`, and the caller's thread stays free; with 1 it computes. `model.threads` says how many there are.
+   */
+  threads?: number | 'auto' | null;
   /**
    * A PEFT folder (adapter_config.json and adapter_model.safetensors) whose LoRA adapter is merged into the weights while
    * they are read, as peft's merge_and_unload does: its path, its URL, or its files by name. With `dtype` the base is rounded
@@ -76,6 +83,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
     device,
     attn_implementation,
     position_dtype,
+    threads,
     ...load
   } = options;
   checkDevice('device_map', device_map);
@@ -85,7 +93,8 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   oneOf('position_dtype', position_dtype, FLOAT_NAMES);
   oneOf('kv_cache_dtype', options.kv_cache_dtype, CACHE_DTYPES);
   const { name, dtypes } = readDtype(dtype ?? torch_dtype);
-  return { ...load, dtypes, positionDtype: position_dtype ?? (isFloatName(name) ? name : undefined) };
+  const positionDtype = position_dtype ?? (isFloatName(name) ? name : undefined);
+  return { ...load, threads: threads ?? 'auto', dtypes, positionDtype };
 }
 
 /** What `.to(…)` was given: a device, a dtype, or both in an object. @throws InputError */

@@ -11,7 +11,7 @@ const path = (name) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const location = path('checkpoints/smolvlm-shapes');
 const picture = new Uint8Array(readFileSync(path('examples/pictures/shapes-on-checks.jpg')));
 
-const report = await platformSuite(library, location, picture, { threads: [1, 2, 3, 'auto', undefined] });
+const report = await platformSuite(library, location, picture, { threads: [1, 2, 'auto', undefined] });
 
 // Threads of this process, where the system tells: those of workers come with the first run and go with dispose().
 const threadsNow = () => readdirSync('/proc/self/task').length;

@@ -1,7 +1,7 @@
 /**
  * What every runtime does alike, over the bundle: the same bits with any number of threads, aborts, growing memory, an end.
  * Plain JavaScript without dependencies, so that Node, Deno, Bun, workerd and a page all run this very file; each has a thin
- * one beside it that hands in the library and the files, and platform.test.ts or browser.test.ts compare what comes out.
+ * one beside it that hands in the library and the files, and tests compare what comes out.
  */
 
 const DTYPES = ['auto', 'int8', 'int4'];
@@ -32,6 +32,8 @@ export async function platformSuite(library, location, picture, { threads, engin
   for (const relaxed of [false, 'auto']) {
     for (const dtype of DTYPES) {
       for (const count of threads) bits.push(await oneModel(run, { dtype, threads: count, relaxed }));
+      // Without relaxed SIMD 'auto' is what was seen already.
+      if (relaxed && !bits.at(-1).relaxed) break;
     }
   }
   const checks = {};

@@ -2,11 +2,12 @@
  * The platform suite under workerd, and wherever nothing may be compiled at run time and nothing be shared: the kernels come
  * compiled, the checkpoint as imported files. platform.test.ts writes the configuration that names all of them.
  */
-import files from './files.json';
+
 import weights from '../../checkpoints/smolvlm-shapes/model.safetensors';
-import module from '../../dist/kernels.wasm';
 import * as library from '../../dist/index.js';
+import module from '../../dist/kernels.wasm';
 import picture from '../../examples/pictures/shapes-on-checks.jpg';
+import files from './files.json';
 import { platformSuite } from './suite.mjs';
 
 export default {
