@@ -10,7 +10,7 @@ export interface ByteSource {
   readonly name: string;
   /** Bytes in all; null where that is not known before the end (a stream without Content-Length). */
   readonly size: number | null;
-  /** Whether any range may be read in any order, and several at once. */
+  /** Whether any range may be read in any order, and several at once; also into memory that threads share. */
   readonly random?: boolean;
   /**
    * Fills `into` with the bytes from `offset` on.

@@ -162,8 +162,9 @@ export class WeightReader {
     for (;;) {
       void this.#engine.kernels; // DisposedError if the engine went meanwhile, with its memory.
       const place = this.#engine.u8(pointer, length);
-      // Not every runtime reads into memory that threads share.
-      const into = place.buffer instanceof ArrayBuffer ? place : new Uint8Array(length);
+      // Streams are not read into memory that threads share.
+      const inPlace = source.random || place.buffer instanceof ArrayBuffer;
+      const into = inPlace ? place : new Uint8Array(length);
       try {
         await source.read(offset, into, signal);
       } catch (error) {

@@ -5,11 +5,12 @@ import { openCheckpoint } from '../checkpoint/folder.js';
 import { InputError, SmolVLMError } from '../errors.js';
 import { readGenerationConfig } from '../generation/config.js';
 import { greedy } from '../generation/greedy.js';
+import type { CacheDtype } from '../model/cache.js';
 import { loadModel, refuseAdapter } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { type DTypeOption, readOptions } from '../modeling/options.js';
 import type { SmolVLMProcessor } from '../processing/index.js';
-import { readArguments, readInteger, UsageError } from './arguments.js';
+import { readArguments, readInteger, readThreads, UsageError } from './arguments.js';
 import { embeddedCheckpoint } from './embedded.js';
 import { megabytes, ProgressLine, seconds } from './terminal.js';
 
@@ -22,6 +23,10 @@ const HELP = `smolvlm describe IMAGE… — answers a question about each pictur
   --dtype D           float32, float16, bfloat16, int8 or int4: round or quantise the weights while they are read
                       (default: as they are stored, if they fit in memory)
   --low-memory        leave layers that do not fit in memory in the files; slower
+  --kv-cache-dtype D  float32, bfloat16 or int8: what keys and values of earlier tokens are kept in (default: float32)
+  --threads N         threads that compute, or auto: as many as the machine runs at once (default: auto); the answer is
+                      the same with any number
+  --relaxed           use relaxed SIMD: faster, but the last bits depend on the processor (Node 22 or later)
   --max-new-tokens N  tokens of an answer at most (default: 128)
   --time              show how long each picture took
 
@@ -39,6 +44,9 @@ export interface DescribeOptions {
   adapter?: string;
   dtype?: string;
   lowMemory: boolean;
+  kvCacheDtype?: string;
+  threads: number | 'auto';
+  relaxed: boolean;
   maxNewTokens: number;
   time: boolean;
 }
@@ -52,6 +60,9 @@ export async function describeCommand(args: string[]): Promise<number> {
     adapter: { type: 'string' },
     dtype: { type: 'string' },
     'low-memory': { type: 'boolean' },
+    'kv-cache-dtype': { type: 'string' },
+    threads: { type: 'string' },
+    relaxed: { type: 'boolean' },
     'max-new-tokens': { type: 'string', short: 'n' },
     time: { type: 'boolean' },
   });
@@ -67,6 +78,9 @@ export async function describeCommand(args: string[]): Promise<number> {
     adapter: values.adapter,
     dtype: values.dtype,
     lowMemory: values['low-memory'] ?? false,
+    kvCacheDtype: values['kv-cache-dtype'],
+    threads: readThreads(values.threads),
+    relaxed: values.relaxed ?? false,
     maxNewTokens: readInteger(values['max-new-tokens'] ?? '128', 'max-new-tokens', 1),
     time: values.time ?? false,
   };
@@ -96,7 +110,8 @@ async function describeAll(
         const title = images.length > 1 ? `${image}: ` : '';
         const tokens = await describe(image, title, options, loaded, progress, signal);
         const time = seconds(performance.now() - started);
-        process.stdout.write(options.time ? `  [${time}, ${tokens} tokens]\n` : '\n');
+        const build = loaded.model.ops.engine.relaxed ? ', relaxed SIMD' : '';
+        process.stdout.write(options.time ? `  [${time}, ${tokens} tokens${build}]\n` : '\n');
       } catch (error) {
         if (!(error instanceof SmolVLMError)) throw error;
         good = false;
@@ -120,7 +135,7 @@ interface Loaded {
 }
 
 async function load(
-  { model: location, adapter: adapterLocation, dtype, lowMemory }: DescribeOptions,
+  { model: location, adapter: adapterLocation, ...options }: DescribeOptions,
   progress: ProgressLine,
   signal: AbortSignal,
 ): Promise<Loaded> {
@@ -131,7 +146,13 @@ async function load(
     const adapter =
       adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, { signal });
     const model = await loadModel(folder, {
-      ...readOptions({ dtype: dtype as DTypeOption, low_memory: lowMemory }),
+      ...readOptions({
+        dtype: options.dtype as DTypeOption,
+        low_memory: options.lowMemory,
+        kv_cache_dtype: options.kvCacheDtype as CacheDtype,
+        threads: options.threads,
+        relaxed: options.relaxed,
+      }),
       adapter,
       signal,
       progress_callback: ({ loaded, total }) => {

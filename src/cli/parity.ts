@@ -5,9 +5,10 @@ import { parityHtml } from '../parity/html.js';
 import { parityJson } from '../parity/json.js';
 import { parity, summarize } from '../parity/parity.js';
 import { closing, ParityTable } from '../parity/table.js';
+import { readThreads, UsageError } from './arguments.js';
 
-const USAGE =
-  'usage: smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--adapter DIR] [--json F] [--html F] [--strict]';
+const USAGE = `usage: smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--adapter DIR] [--threads N] [--relaxed]
+       [--json F] [--html F] [--strict]`;
 
 const HELP = `${USAGE}
 
@@ -20,6 +21,8 @@ tensor of the file that the runtime does not produce fails as missing. A greedy 
 identical, ties under a float64 gap of 1e-5 apart.
 
   --adapter DIR  merge a PEFT LoRA adapter into the checkpoint first
+  --threads N threads that compute, or auto (the default); the numbers do not depend on it
+  --relaxed   use relaxed SIMD, whose bits depend on the processor (Node 22 or later); the report says so
   --json F    write the report as JSON to F; "-" writes it to the output in place of the table
   --html F    write the report as a page to F
   --strict    fail too where our largest error is over twice PyTorch's own float32 error ("ratio")
@@ -34,13 +37,13 @@ Example:
 Exit status: 0 if everything holds, 1 if anything fails (the first divergence is named), 2 on unusable input.
 `;
 
-class UsageError extends Error {}
-
 interface ParityArguments {
   help: boolean;
   checkpoint: string;
   golden: string;
   adapter?: string;
+  threads: number | 'auto';
+  relaxed: boolean;
   json?: string;
   html?: string;
   strict: boolean;
@@ -70,6 +73,8 @@ async function run({
   checkpoint,
   golden: path,
   adapter,
+  threads,
+  relaxed,
   json,
   html,
   strict,
@@ -78,6 +83,8 @@ async function run({
   let table: ParityTable | undefined;
   const report = await parity(checkpoint, path, {
     adapter,
+    threads,
+    relaxed,
     onGolden: (golden) => {
       table = new ParityTable(golden, strict);
     },
@@ -100,6 +107,8 @@ function parseArguments(argv: string[]): ParityArguments {
       allowPositionals: true,
       options: {
         adapter: { type: 'string' },
+        threads: { type: 'string' },
+        relaxed: { type: 'boolean' },
         json: { type: 'string' },
         html: { type: 'string' },
         strict: { type: 'boolean' },
@@ -113,14 +122,15 @@ function parseArguments(argv: string[]): ParityArguments {
     throw new UsageError((error as Error).message);
   }
   const { values, positionals } = parsed;
-  const { adapter, json, html, strict = false, help = false } = values;
+  const { adapter, relaxed = false, json, html, strict = false, help = false } = values;
+  const threads = readThreads(values.threads);
   const [checkpoint = '', golden = ''] = positionals;
   if (!help && positionals.length !== 2) {
     throw new UsageError(
       `expected a checkpoint folder and a golden file, got ${positionals.length} arguments`,
     );
   }
-  return { help, checkpoint, golden, adapter, json, html, strict };
+  return { help, checkpoint, golden, adapter, threads, relaxed, json, html, strict };
 }
 
 async function save(path: string, text: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { unflatten } from './compare.js';
 import { type ParityReport, summarize } from './parity.js';
-import { closing, ratioText, shapeText, small, verdictText } from './table.js';
+import { closing, RELAXED, ratioText, shapeText, small, verdictText } from './table.js';
 import { exceedsStrict, type TensorVerdict } from './verdict.js';
 
 /** A report as one self-contained page, without scripts. */
@@ -16,6 +16,7 @@ export function parityHtml(report: ParityReport, checkpoint: string, strict: boo
       `NMSE ≤ ${report.bound.toExponential()}${strict ? ', and at most 2 × PyTorch’s own error (strict)' : ''}`,
     ],
     ['Logits with and without taps', report.sameBits ? 'the same bits' : 'not the same bits'],
+    ['Kernels', `${report.relaxed ? RELAXED : 'without relaxed SIMD'}; threads: ${report.threads}`],
   ];
   return `<!doctype html>
 <html lang="en">

@@ -24,6 +24,8 @@ export function parityJson(report: ParityReport, checkpoint: string, strict: boo
     worst_nmse: worst ? { name: worst.name, nmse: (worst.float64 ?? worst.reference)?.nmse } : null,
     over_twice_torch: { count: overStrict.length, of: rated },
     same_bits_without_taps: report.sameBits,
+    threads: report.threads,
+    relaxed_simd: report.relaxed,
     greedy: report.greedy ?? null,
     seconds: Number(report.seconds.toFixed(3)),
     tensors: report.tensors.map((verdict) => tensorRow(verdict, strict)),

@@ -24,6 +24,9 @@ export interface ParityReport {
   readonly greedy?: GreedyVerdict;
   /** Whether the logits have the same bits with and without taps. */
   readonly sameBits: boolean;
+  /** Threads that computed, and whether with relaxed SIMD: the bits then depend on the processor. */
+  readonly threads: number;
+  readonly relaxed: boolean;
   readonly seconds: number;
 }
 
@@ -39,6 +42,9 @@ interface PathOptions {
   onModel?: (model: Model) => void;
   /** A PEFT folder whose LoRA adapter is merged into the checkpoint. */
   adapter?: string;
+  /** As for from_pretrained. Default: 1, and false. */
+  threads?: number | 'auto';
+  relaxed?: boolean;
 }
 
 const WEIGHT_DTYPES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
@@ -109,6 +115,8 @@ export async function compareGolden(
     tensors,
     greedy: await runGreedy(model, golden),
     sameBits: equalBits(tapped.data, plain.data),
+    threads: model.ops.engine.threads,
+    relaxed: model.ops.engine.relaxed,
     seconds: (performance.now() - started) / 1000,
   };
 }

@@ -3,6 +3,9 @@ import type { GreedyMismatch, GreedyVerdict } from './greedy.js';
 import { type ParityReport, summarize } from './parity.js';
 import { exceedsStrict, type TensorVerdict } from './verdict.js';
 
+/** What a report says of the build whose bits are not everybody's. */
+export const RELAXED = 'with relaxed SIMD: bits depend on the processor';
+
 const HALF = { float16: 'float16', bfloat16: 'bfloat16' } as const;
 
 /** Writes a report as text, line by line as the verdicts come. */
@@ -58,6 +61,7 @@ export function closing(report: ParityReport, strict: boolean): string[] {
     worst ? `worst ${small((worst.float64 ?? worst.reference)?.nmse)} at ${worst.name}` : '',
     rated > 0 ? `${overStrict.length} of ${rated}${share} over 2 × PyTorch's own error` : '',
     report.dtype === 'float32' ? '' : `judged as ${HALF[report.dtype]}, in which torch ran`,
+    report.relaxed ? RELAXED : '',
     `${report.seconds.toFixed(1)} s`,
   ];
   lines.push(`${summary.holds ? 'HOLDS' : 'FAILS'}: ${parts.filter(Boolean).join('; ')}`);

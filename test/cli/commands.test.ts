@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { hasRelaxedSimd } from '../../src/runtime/binaries.js';
 import { runCli } from '../support/cli.js';
 import { root, shapes } from '../support/paths.js';
 
@@ -43,6 +44,41 @@ test('describe keeps to --max-new-tokens', async () => {
   assert.match(stdout, /, 1 tokens\]\n$/);
 });
 
+for (const threads of ['1', '3', 'auto']) {
+  test(`describe --threads ${threads} writes the same answer, also with --kv-cache-dtype int8`, async () => {
+    const { file, question, answer } = samples[0];
+    const args = ['describe', join(folder, file), '--prompt', question, '--threads', threads];
+    for (const more of [[], ['--kv-cache-dtype', 'int8']]) {
+      const { code, stdout, stderr } = await runCli([...args, ...more]);
+      assert.is(stderr, '');
+      assert.is(stdout, `${answer.trim()}\n`);
+      assert.is(code, 0);
+    }
+  });
+}
+
+test('describe --relaxed says so with --time; a host without relaxed SIMD is an error of one line', async () => {
+  const { file, question } = samples[0];
+  const { code, stdout, stderr } = await runCli([
+    ...['describe', join(folder, file), '--prompt', question],
+    ...['--relaxed', '--time'],
+  ]);
+  if (hasRelaxedSimd()) {
+    assert.is(code, 0);
+    assert.match(stdout, /, \d+ tokens, relaxed SIMD\]\n$/);
+  } else {
+    assert.is(code, 1);
+    assert.match(stderr, /InputError: this host has no relaxed SIMD \(relaxed\): expected .*, got true\n$/);
+  }
+});
+
+test('describe names an option’s value that means nothing', async () => {
+  const args = ['describe', join(folder, samples[0].file), '--kv-cache-dtype', 'int3'];
+  const { code, stderr } = await runCli(args);
+  assert.is(code, 1);
+  assert.match(stderr, /InputError: .*kv_cache_dtype.*expected one of float32, bfloat16, int8, got "int3"/);
+});
+
 test('wrong calls exit 2 with a line that says what is wrong', async () => {
   const cases: [string[], RegExp][] = [
     [[], /^$/],
@@ -51,6 +87,11 @@ test('wrong calls exit 2 with a line that says what is wrong', async () => {
     [['describe', 'a.png', '--modle', 'x'], /Unknown option '--modle'/],
     [['describe', 'a.png', '--max-new-tokens', '0'], /expected an integer of at least 1, got '0'/],
     [['describe', 'a.png', '--prompt', ' '], /--prompt: expected a question, got nothing/],
+    [['describe', 'a.png', '--threads', '0'], /--threads: expected a number of threads or auto, got '0'/],
+    [
+      ['describe', 'a.png', '--threads', 'many'],
+      /--threads: expected a number of threads or auto, got 'many'/,
+    ],
     [['info'], /expected one folder, got 0/],
     [['quantize', 'a'], /expected two folders, MODEL_DIR and OUT_DIR, got 1/],
     [['quantize', 'a', 'b'], /--dtype is missing: int8 or int4/],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { hasRelaxedSimd } from '../../src/runtime/binaries.js';
 import { CASE, command, folder, goldenOf, type Outcome, run, temporary, written } from './damage.js';
 
 /** One line on standard error, with these parts and without a stack. */
@@ -150,6 +151,8 @@ test('wrong arguments: exit status 2 with the usage; --help: exit status 0', asy
     [folder(CASE), goldenOf(CASE), 'more'],
     ['--nonsense'],
     ['a', 'b', '--json'],
+    ['a', 'b', '--threads', 'many'],
+    ['a', 'b', '--threads', '0'],
   ]) {
     const { code, stdout, stderr } = await command(...argv);
     assert.is(code, 2);
@@ -160,6 +163,34 @@ test('wrong arguments: exit status 2 with the usage; --help: exit status 0', asy
   assert.is(code, 0);
   for (const option of ['--json F', '--html F', '--strict', 'Exit status'])
     assert.ok(stdout.includes(option));
+});
+
+test('--threads: the numbers do not depend on it, and the report says how many there were', async () => {
+  const reports: Record<string, unknown>[] = [];
+  for (const threads of ['1', '3']) {
+    const { code, stdout } = await command(folder(CASE), goldenOf(CASE), '--threads', threads, '--json', '-');
+    assert.is(code, 0);
+    const { threads: said, relaxed_simd, seconds: _, ...report } = JSON.parse(stdout);
+    assert.is(said, Number(threads));
+    assert.is(relaxed_simd, false);
+    reports.push(report);
+  }
+  assert.equal(reports[1], reports[0]);
+});
+
+test('--relaxed: the report, the page and the closing line say so; where there is none, exit status 2', async () => {
+  const html = join(temporary, 'relaxed.html');
+  const outcome = await command(folder(CASE), goldenOf(CASE), '--relaxed', '--html', html);
+  if (!hasRelaxedSimd()) {
+    assert.is(outcome.code, 2);
+    oneLine(outcome, 'this host has no relaxed SIMD', 'got true');
+    return;
+  }
+  assert.is(outcome.code, 0);
+  for (const text of [outcome.stdout, readFileSync(html, 'utf8')])
+    assert.match(text, /with relaxed SIMD: bits depend on the processor/);
+  const json = await command(folder(CASE), goldenOf(CASE), '--relaxed', '--json', '-');
+  assert.is(JSON.parse(json.stdout).relaxed_simd, true);
 });
 
 test('a report that cannot be written: exit status 2', async () => {

@@ -122,6 +122,8 @@ test('logits that change with taps fail the whole report', () => {
     dtype: 'float32',
     bound: 1e-10,
     tensors: [],
+    threads: 1,
+    relaxed: false,
     seconds: 0,
   } as const;
   assert.ok(summarize({ ...base, sameBits: true }).holds);

@@ -5,7 +5,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { fileSource } from '../../src/checkpoint/source.js';
-import { DisposedError, InputError } from '../../src/errors.js';
+import { DisposedError, InputError, MemoryError } from '../../src/errors.js';
+import { AutoProcessor, SmolVLMForConditionalGeneration } from '../../src/index.js';
 import { forward } from '../../src/model/forward.js';
 import { logits } from '../../src/model/head.js';
 import { loadModel } from '../../src/model/load.js';
@@ -13,9 +14,11 @@ import type { Model } from '../../src/model/model.js';
 import { readOptions } from '../../src/modeling/options.js';
 import { openGolden } from '../../src/parity/golden.js';
 import { compareGolden, summarize } from '../../src/parity/parity.js';
+import { kernelsModule } from '../../src/runtime/binaries.js';
 import { type KernelCall, partArguments, partCount } from '../../src/runtime/call.js';
 import { readPart, ringViews, SLOT_WORDS, writeCall } from '../../src/runtime/command.js';
 import { Engine } from '../../src/runtime/engine.js';
+import { WorkerPool } from '../../src/runtime/pool.js';
 import type { Steps } from '../../src/runtime/steps.js';
 import { random } from '../kernels/harness.js';
 
@@ -160,6 +163,51 @@ test('dispose in the middle of a run: DisposedError, from it and from what comes
   }
 });
 
+test('dispose while the workers start: the run ends with DisposedError, and no worker is left', async () => {
+  for (let wait = 0; wait < 6; wait++) {
+    const engine = await Engine.create({ threads: 3 });
+    const running = engine.run(function* () {
+      for (;;) yield;
+    });
+    for (let i = 0; i < wait; i++) await new Promise((resolve) => setTimeout(resolve, wait));
+    engine.dispose();
+    try {
+      await running;
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, DisposedError);
+      assert.match(String(error), /disposed of/);
+    }
+  }
+});
+
+test('a run’s results are there without a blocking wait: forward and generate with a picture', async () => {
+  const { finish } = WorkerPool.prototype;
+  let blocking = 0;
+  WorkerPool.prototype.finish = function () {
+    if (this.pending > 0) blocking++;
+    finish.call(this);
+  };
+  try {
+    const processor = await AutoProcessor.from_pretrained(FOLDER);
+    const image = new Uint8Array(readFileSync('examples/pictures/shapes-on-checks.jpg'));
+    const content = [{ type: 'image' as const, image }];
+    const inputs = await processor.apply_chat_template([{ role: 'user', content }], {
+      add_generation_prompt: true,
+      tokenize: true,
+    });
+    const model = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER, { threads: 2 });
+    await model.forward({ ...inputs });
+    for (const more of [{}, { do_sample: true }, { num_beams: 2 }])
+      await model.generate({ ...inputs, max_new_tokens: 12, ...more });
+    assert.is(model.threads, 2);
+    model.dispose();
+  } finally {
+    WorkerPool.prototype.finish = finish;
+  }
+  assert.is(blocking, 0);
+});
+
 test('more calls than the ring has slots are carried out in order', async () => {
   const engine = await Engine.create({ threads: 2 });
   const count = 10_000;
@@ -195,6 +243,28 @@ for (const [name, text] of [
   });
 }
 
+test('workers of an engine that nobody holds end when it is collected (30 engines of 2, at most 12 workers left)', () => {
+  const script = `
+    const { readdirSync } = await import('node:fs');
+    const { Engine } = await import('./build/src/runtime/engine.js');
+    const before = readdirSync('/proc/self/task').length;
+    const one = async () => {
+      const engine = await Engine.create({ threads: 2, maximumBytes: 64 << 20 });
+      await engine.run(function* () { engine.upload([1], [1]); });
+    };
+    for (let i = 0; i < 30; i++) {
+      await one();
+      gc();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log(readdirSync('/proc/self/task').length - before);`;
+  const args = ['--expose-gc', '--input-type=module', '-e', script];
+  if (process.platform !== 'linux') return assert.ok(true, 'threads are counted under Linux');
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+  assert.is(status, 0, stderr);
+  assert.ok(Number(stdout) <= 12, stdout);
+});
+
 for (const threads of [0, -1, 1.5, 65, Number.NaN, '2' as never]) {
   test(`threads: ${JSON.stringify(threads)} is an InputError`, async () => {
     try {
@@ -208,6 +278,51 @@ for (const threads of [0, -1, 1.5, 65, Number.NaN, '2' as never]) {
     }
   });
 }
+
+test('a module that is compiled already: one thread, its own build, nothing else', async () => {
+  const module = await kernelsModule(false, false);
+  for (const threads of [1, 'auto', undefined] as const) {
+    const engine = await Engine.create({ module, threads, relaxed: 'auto' });
+    assert.is(engine.threads, 1);
+    assert.is(engine.relaxed, false);
+    engine.dispose();
+  }
+  for (const [options, expected] of [
+    [{ threads: 2 }, /one thread \(threads\): expected 1 or 'auto', got 2/],
+    [
+      { relaxed: true },
+      /another build \(module\): expected kernels-relaxed\.wasm, or relaxed: false, got the build without/,
+    ],
+  ] as const) {
+    try {
+      await Engine.create({ module, ...options });
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, InputError);
+      assert.match(String(error), expected);
+    }
+  }
+});
+
+test('a model takes as many threads as the host runs at once where nothing is said', async () => {
+  const { availableParallelism } = await import('node:os');
+  const model = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER);
+  assert.is(model.threads, Math.min(64, availableParallelism()));
+  model.dispose();
+});
+
+test('maximumBytes bounds shared memory too: MemoryError with the limit', async () => {
+  const maximumBytes = 80 << 20;
+  const engine = await Engine.create({ threads: 2, maximumBytes });
+  try {
+    engine.allocateWeights(maximumBytes);
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, MemoryError);
+    assert.match(String(error), /weights.*expected at most 83886080 bytes in all.*got 83886080 bytes more/);
+  }
+  engine.dispose();
+});
 
 test("threads: 'auto' takes as many as the host runs at once", async () => {
   const engine = await Engine.create({ threads: 'auto' });
