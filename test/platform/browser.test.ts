@@ -1,26 +1,27 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../support/paths.js';
+import { root, shapes } from '../support/paths.js';
+import { chromium, ISOLATED, runInBrowser } from './browser.js';
 
 /** What the page and Node both do with the bundle: an answer, the bits behind it, the frames of two videos. */
 interface Seen {
-  error?: string;
+  threads: number;
   text: string;
   logits: string;
   videos: Record<string, { times: number[]; means: number[][] }>;
 }
 
-const LIMIT_MS = 60_000;
-const chromium = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/google-chrome'].find(
-  (path) => path !== undefined && existsSync(path),
-);
+/** What suite.mjs reports. */
+interface Report {
+  bits: { dtype: string; threads: number; relaxed: boolean; logits: string }[];
+  checks: Record<string, boolean>;
+  concurrency: number;
+}
+
+let ofNode: Promise<Report> | undefined;
 
 /** Runs in the page and, as a function, in Node: `read` gives bytes, `location` the checkpoint. */
 const ANSWER = `async (library, location, read) => {
@@ -33,17 +34,17 @@ const ANSWER = `async (library, location, read) => {
   });
   const { logits } = await model.forward({ ...inputs, use_cache: false });
   const ids = await model.generate({ ...inputs, max_new_tokens: 40 });
+  const { threads } = model;
   model.dispose();
-  return { text: processor.batch_decode(ids, { skip_special_tokens: true })[0], logits: logits.data };
+  return { threads, text: processor.batch_decode(ids, { skip_special_tokens: true })[0], logits: logits.data };
 }`;
 
-const PAGE = `<script type="module">
-const seen = { videos: {} };
-try {
+const SCRIPT = `
+  seen.videos = {};
   const library = await import('/dist/index.js');
   const read = async (path) => new Uint8Array(await (await fetch('/' + path)).arrayBuffer());
-  const { text, logits } = await (${ANSWER})(library, new URL('/checkpoints/smolvlm-shapes/', location), read);
-  seen.text = text;
+  const { threads, text, logits } = await (${ANSWER})(library, new URL('/checkpoints/smolvlm-shapes/', location), read);
+  Object.assign(seen, { threads, text });
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', logits));
   seen.logits = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
   const mediabunny = await import('/node_modules/mediabunny/dist/bundles/mediabunny.min.mjs');
@@ -62,91 +63,110 @@ try {
     seen.videos[name] = { times: Array.from(source.times), means };
     await source.close?.();
   }
-} catch (error) {
-  seen.error = String(error?.stack ?? error);
-}
-await fetch('/done', { method: 'POST', body: JSON.stringify(seen) });
-</script>`;
+`;
 
-/** Serves the repository and the page on loopback, and waits for what the page has seen. */
-function runInBrowser(): Promise<Seen> {
-  const profile = mkdtempSync(join(tmpdir(), 'smolvlm-browser-'));
-  let child: ChildProcess | undefined;
-  let server: Server | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const result = new Promise<Seen>((resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`the page said nothing for ${LIMIT_MS / 1000} s`)), LIMIT_MS);
-    server = createServer((request, response) => {
-      if (request.url === '/done') {
-        let body = '';
-        request.on('data', (data) => {
-          body += data;
-        });
-        request.on('end', () => {
-          response.end();
-          resolve(JSON.parse(body));
-        });
-        return;
-      }
-      const path = join(root, decodeURIComponent(request.url ?? '/'));
-      if (request.url === '/') response.setHeader('content-type', 'text/html').end(PAGE);
-      else if (!existsSync(path)) response.writeHead(404).end();
-      else {
-        response.setHeader(
-          'content-type',
-          /\.m?js$/.test(path) ? 'text/javascript' : 'application/octet-stream',
-        );
-        response.end(readFileSync(path));
-      }
-    });
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server!.address() as AddressInfo;
-      const flags = ['--headless', '--no-sandbox', '--disable-gpu', `--user-data-dir=${profile}`];
-      const options = { detached: true, stdio: 'ignore' } as const;
-      child = spawn(chromium!, [...flags, `http://127.0.0.1:${port}/`], options);
-      child.on('error', reject);
-    });
-  });
-  return result.finally(() => {
-    clearTimeout(timer);
-    server?.closeAllConnections();
-    server?.close();
-    // The browser's children are in its process group.
-    if (child?.pid) process.kill(-child.pid, 'SIGKILL');
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-  });
-}
+const LIBRARY = `
+  const library = await import('/dist/index.js');
+  const { platformSuite } = await import('/test/platform/suite.mjs');
+  const location_ = new URL('/checkpoints/smolvlm-shapes/', location);
+  const picture = new Uint8Array(await (await fetch('/examples/pictures/shapes-on-checks.jpg')).arrayBuffer());
+`;
 
-if (chromium === undefined) {
-  console.log('SKIP the bundle in a browser (no Chromium: set CHROMIUM_PATH)');
-  test.skip('in Chromium the bundle gives the text and the logits’ bits of Node, and WebCodecs every frame', () => {});
-} else {
-  test('in Chromium the bundle gives the text and the logits’ bits of Node, and WebCodecs every frame', async () => {
-    const seen = await runInBrowser();
+const SUITE = `${LIBRARY}
+  Object.assign(seen, await platformSuite(library, location_, picture, { threads: [1, 2, 'auto', undefined] }));
+  seen.concurrency = navigator.hardwareConcurrency;
+`;
+
+const NO_WORKERS = `${LIBRARY}
+  const { bits } = await platformSuite(library, location_, picture, { threads: ['auto'] });
+  Object.assign(seen, { threads: bits[0].threads, logits: bits[0].logits });
+  const model = await library.SmolVLMForConditionalGeneration.from_pretrained(location_, { threads: 2 });
+  const ids = { dims: [1, 2], data: BigInt64Array.of(5n, 6n) };
+  seen.refused = await model.forward({ input_ids: ids }).then(() => 'nothing', (error) => error.name + ': ' + error.message);
+`;
+
+inChromium('the bundle gives the text and the logits’ bits of Node, and WebCodecs every frame', async () => {
+  // The page is not isolated: it may not share memory, so one thread computes.
+  const seen = await runInBrowser<Seen>(SCRIPT);
+  assert.is(seen.error, undefined);
+  assert.is(seen.threads, 1);
+  const library = await import(`${root}/dist/index.js`);
+  const read = async (path: string) => new Uint8Array(readFileSync(join(root, path)));
+  // The page's own source, so that both do the same.
+  const answer = new Function(`return ${ANSWER}`)();
+  const { text, logits } = await answer(library, join(root, 'checkpoints/smolvlm-shapes'), read);
+  assert.is(seen.text, text);
+  assert.is(seen.logits, createHash('sha256').update(new Uint8Array(logits.buffer)).digest('hex'));
+  const { 'uneven.webm': webm, 'clip.mp4': mp4 } = seen.videos;
+  assert.is(webm.means.length, 25);
+  assert.is(mp4.means.length, 50);
+  assert.equal(webm.times.slice(0, 8), [0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.4, 0.44]);
+  // Means of red, green and blue of the first and a later frame, as ffmpeg decodes them; decoders may differ by a level.
+  const pairs: [number[], number][] = [
+    [webm.means[0], 20],
+    [webm.means[12], 68],
+    [mp4.means[0], 20],
+    [mp4.means[12], 68],
+    [mp4.means[25], 119],
+  ];
+  for (const [mean, expected] of pairs) {
+    for (const value of mean) assert.ok(Math.abs(value - expected) <= 2, `${mean} instead of ${expected}`);
+  }
+});
+
+inChromium(
+  'an isolated page holds the platform suite: threads 1, 2, auto, with the bits of Node',
+  async () => {
+    const seen = await runInBrowser<Report>(SUITE, ISOLATED);
     assert.is(seen.error, undefined);
-    const library = await import(`${root}/dist/index.js`);
-    const read = async (path: string) => new Uint8Array(readFileSync(join(root, path)));
-    // The page's own source, so that both do the same.
-    const answer = new Function(`return ${ANSWER}`)();
-    const { text, logits } = await answer(library, join(root, 'checkpoints/smolvlm-shapes'), read);
-    assert.is(seen.text, text);
-    assert.is(seen.logits, createHash('sha256').update(new Uint8Array(logits.buffer)).digest('hex'));
-    const { 'uneven.webm': webm, 'clip.mp4': mp4 } = seen.videos;
-    assert.is(webm.means.length, 25);
-    assert.is(mp4.means.length, 50);
-    assert.equal(webm.times.slice(0, 8), [0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.4, 0.44]);
-    // Means of red, green and blue of the first and a later frame, as ffmpeg decodes them; decoders may differ by a level.
-    const pairs: [number[], number][] = [
-      [webm.means[0], 20],
-      [webm.means[12], 68],
-      [mp4.means[0], 20],
-      [mp4.means[12], 68],
-      [mp4.means[25], 119],
-    ];
-    for (const [mean, expected] of pairs) {
-      for (const value of mean) assert.ok(Math.abs(value - expected) <= 2, `${mean} instead of ${expected}`);
+    const failed = Object.keys(seen.checks).filter((name) => seen.checks[name] !== true);
+    assert.equal(failed, []);
+    assert.is(Object.keys(seen.checks).length, 24);
+    const threads = seen.bits.slice(0, 4).map(({ threads }) => threads);
+    assert.equal(threads, [1, 2, seen.concurrency, seen.concurrency]);
+    for (const dtype of ['auto', 'int8', 'int4']) {
+      const bits = seen.bits.filter((one) => one.dtype === dtype && !one.relaxed).map(({ logits }) => logits);
+      assert.equal(bits, new Array(4).fill(await logitsInNode(dtype)), dtype);
+      const relaxed = seen.bits
+        .filter((one) => one.dtype === dtype && one.relaxed)
+        .map(({ logits }) => logits);
+      assert.ok(new Set(relaxed).size <= 1, `${dtype}, relaxed`);
     }
-  });
+  },
+);
+
+inChromium(
+  'an isolated page that forbids workers: auto goes on with one thread, 2 is an InputError',
+  async () => {
+    const headers = { ...ISOLATED, 'content-security-policy': "worker-src 'none'" };
+    const seen = await runInBrowser<{ threads: number; logits: string; refused: string }>(
+      NO_WORKERS,
+      headers,
+    );
+    assert.is(seen.error, undefined);
+    assert.is(seen.threads, 1);
+    assert.is(seen.logits, await logitsInNode('auto'));
+    assert.match(seen.refused, /InputError: no workers \(threads\): expected a host that starts workers/);
+  },
+);
+
+function inChromium(what: string, body: () => Promise<void>): void {
+  const title = `in Chromium ${what}`;
+  if (chromium !== undefined) test(title, body);
+  else {
+    console.log(`SKIP ${title} (no Chromium: set CHROMIUM_PATH)`);
+    test.skip(title, () => {});
+  }
+}
+
+/** The digest of the suite's logits with one thread. */
+async function logitsInNode(dtype: string): Promise<string> {
+  const library = await import(`${root}/dist/index.js`);
+  const { platformSuite } = await import(`${root}/test/platform/suite.mjs`);
+  const picture = new Uint8Array(readFileSync(join(root, 'examples/pictures/shapes-on-checks.jpg')));
+  ofNode ??= platformSuite(library, shapes, picture, { threads: [1] }) as Promise<Report>;
+  const { bits } = await ofNode;
+  return bits.find((one) => one.dtype === dtype && !one.relaxed)!.logits;
 }
 
 test.run();
