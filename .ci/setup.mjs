@@ -50,9 +50,14 @@ step('typescript', ['src', 'test', 'bench', 'tsconfig.json', 'weights-manifest.j
   removeStale();
   bin('typescript', 'bin/tsc', ['-p', 'tsconfig.json']);
 });
-step('bundle', ['src', 'package.json', 'weights-manifest.json', '.ci/bundle.mjs'], ['dist/index.js', 'dist/kernels.wasm'], () => {
-  run(process.execPath, [join(root, '.ci/bundle.mjs')]);
-});
+step(
+  'bundle',
+  ['src', 'package.json', 'weights-manifest.json', '.ci/bundle.mjs'],
+  ['dist/index.js', 'dist/kernels.wasm'],
+  () => {
+    run(process.execPath, [join(root, '.ci/bundle.mjs')]);
+  },
+);
 
 function install() {
   const lock = join(root, 'package-lock.json');

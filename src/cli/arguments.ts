@@ -24,9 +24,9 @@ export function readInteger(text: string, option: string, least: number): number
   throw new UsageError(`--${option}: expected an integer of at least ${least}, got '${text}'`);
 }
 
-/** @throws UsageError unless the text is a number of threads or `auto`. Default: auto */
-export function readThreads(text = 'auto'): number | 'auto' {
-  if (text === 'auto') return text;
+/** @throws UsageError unless the text is a number of threads or `auto` */
+export function readThreads(text: string | undefined): number | 'auto' | undefined {
+  if (text === undefined || text === 'auto') return text;
   const value = Number(text);
   if (text.trim() !== '' && Number.isInteger(value) && value >= 1) return value;
   throw new UsageError(`--threads: expected a number of threads or auto, got '${text}'`);

@@ -24,8 +24,8 @@ const HELP = `smolvlm describe IMAGE… — answers a question about each pictur
                       (default: as they are stored, if they fit in memory)
   --low-memory        leave layers that do not fit in memory in the files; slower
   --kv-cache-dtype D  float32, bfloat16 or int8: what keys and values of earlier tokens are kept in (default: float32)
-  --threads N         threads that compute, or auto: as many as the machine runs at once (default: auto); the answer is
-                      the same with any number
+  --threads N         threads that compute, or auto: as many as the machine runs at once (default: auto, but 1 for a very
+                      small model); the answer is the same with any number
   --relaxed           use relaxed SIMD: faster, but the last bits depend on the processor (Node 22 or later)
   --max-new-tokens N  tokens of an answer at most (default: 128)
   --time              show how long each picture took
@@ -45,7 +45,7 @@ export interface DescribeOptions {
   dtype?: string;
   lowMemory: boolean;
   kvCacheDtype?: string;
-  threads: number | 'auto';
+  threads?: number | 'auto';
   relaxed: boolean;
   maxNewTokens: number;
   time: boolean;

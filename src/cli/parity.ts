@@ -21,7 +21,7 @@ tensor of the file that the runtime does not produce fails as missing. A greedy 
 identical, ties under a float64 gap of 1e-5 apart.
 
   --adapter DIR  merge a PEFT LoRA adapter into the checkpoint first
-  --threads N threads that compute, or auto (the default); the numbers do not depend on it
+  --threads N threads that compute, or auto (default: auto, but 1 for a very small model); no number depends on it
   --relaxed   use relaxed SIMD, whose bits depend on the processor (Node 22 or later); the report says so
   --json F    write the report as JSON to F; "-" writes it to the output in place of the table
   --html F    write the report as a page to F
@@ -42,7 +42,7 @@ interface ParityArguments {
   checkpoint: string;
   golden: string;
   adapter?: string;
-  threads: number | 'auto';
+  threads?: number | 'auto';
   relaxed: boolean;
   json?: string;
   html?: string;
@@ -83,7 +83,7 @@ async function run({
   let table: ParityTable | undefined;
   const report = await parity(checkpoint, path, {
     adapter,
-    threads,
+    threads: threads ?? 'by size',
     relaxed,
     onGolden: (golden) => {
       table = new ParityTable(golden, strict);

@@ -26,7 +26,9 @@ import {
 import { type RandomRules, randomShards } from './random-weights.js';
 import { type DtypeChanges, dtypeChanges, type PartDtypes } from './weight-dtypes.js';
 
-export interface LoadOptions extends EngineOptions, CacheOptions {
+export interface LoadOptions extends Omit<EngineOptions, 'threads'>, CacheOptions {
+  /** As the engine's; `by size`: `auto`, but 1 for a model that more threads would make slower. Default: 1. */
+  threads?: EngineOptions['threads'] | 'by size';
   signal?: AbortSignal;
   /** Called as weights arrive, with bytes. */
   progress_callback?: (progress: LoadProgress) => void;
@@ -193,9 +195,10 @@ async function fill<L extends Level>(
   options: LoadOptions,
 ): Promise<LevelModels[L]> {
   const { signal, progress_callback: onProgress } = options;
-  const engine = await Engine.create(options);
+  const { config, expected, shards, quantize } = opened;
+  const threads = options.threads === 'by size' ? threadsBySize(expected) : options.threads;
+  const engine = await Engine.create({ ...options, threads });
   try {
-    const { config, expected, shards, quantize } = opened;
     const reading = { signal, onProgress, quantize };
     if (options.low_memory) {
       const { named, streams } = await loadLowMemory(opened, engine, reading);
@@ -207,4 +210,12 @@ async function fill<L extends Level>(
     engine.dispose();
     throw error;
   }
+}
+
+/** Weights from which on passing work on to other threads costs less than it saves. */
+const WORTH_THREADS = 8e6;
+
+function threadsBySize({ tensors }: TensorExpectation): 'auto' | 1 {
+  const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1), 0);
+  return weights >= WORTH_THREADS ? 'auto' : 1;
 }

@@ -53,7 +53,8 @@ export interface PretrainedOptions
   extends PlacementOptions,
     Omit<LoadOptions, 'dtypes' | 'positionDtype' | 'adapter' | 'threads'> {
   /**
-   * Threads that compute; any number gives the same bits. `auto` (the default): as many as the host runs at once, where it
+   * Threads that compute; any number gives the same bits. Default: `auto`, but 1 for models of less than 8 million weights,
+   * which more would make slower. `auto`: as many as the host runs at once, where it
    * shares memory between threads and starts workers (Node, Deno, Bun, cross-origin isolated pages); elsewhere (edge
    * functions, other pages, with `module`) 1. With more than 1 they are workers, started by the first run and ended by
    * `dispose()`, and the caller's thread stays free; with 1 it computes. `model.threads` says how many there are.
@@ -94,7 +95,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   oneOf('kv_cache_dtype', options.kv_cache_dtype, CACHE_DTYPES);
   const { name, dtypes } = readDtype(dtype ?? torch_dtype);
   const positionDtype = position_dtype ?? (isFloatName(name) ? name : undefined);
-  return { ...load, threads: threads ?? 'auto', dtypes, positionDtype };
+  return { ...load, threads: threads ?? 'by size', dtypes, positionDtype };
 }
 
 /** What `.to(…)` was given: a device, a dtype, or both in an object. @throws InputError */

@@ -1,7 +1,7 @@
 import { openCheckpoint } from '../checkpoint/folder.js';
 import { fileSource } from '../checkpoint/source.js';
 import type { PositionDtype } from '../model/config.js';
-import { loadModel } from '../model/load.js';
+import { type LoadOptions, loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { HostTensor } from '../runtime/tensor.js';
@@ -42,8 +42,8 @@ interface PathOptions {
   onModel?: (model: Model) => void;
   /** A PEFT folder whose LoRA adapter is merged into the checkpoint. */
   adapter?: string;
-  /** As for from_pretrained. Default: 1, and false. */
-  threads?: number | 'auto';
+  /** Default: 1, and false. */
+  threads?: LoadOptions['threads'];
   relaxed?: boolean;
 }
 

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { fileSource } from '../../src/checkpoint/source.js';
 import { DisposedError, InputError, MemoryError } from '../../src/errors.js';
-import { AutoProcessor, SmolVLMForConditionalGeneration } from '../../src/index.js';
+import { AutoProcessor, SmolVLMConfig, SmolVLMForConditionalGeneration } from '../../src/index.js';
 import { forward } from '../../src/model/forward.js';
 import { logits } from '../../src/model/head.js';
 import { loadModel } from '../../src/model/load.js';
@@ -304,11 +304,26 @@ test('a module that is compiled already: one thread, its own build, nothing else
   }
 });
 
-test('a model takes as many threads as the host runs at once where nothing is said', async () => {
+test('where nothing is said a model of 8 million weights takes all threads, a smaller one takes one', async () => {
   const { availableParallelism } = await import('node:os');
-  const model = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER);
-  assert.is(model.threads, Math.min(64, availableParallelism()));
-  model.dispose();
+  const small = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER);
+  assert.is(small.threads, 1);
+  small.dispose();
+  const asked = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER, { threads: 'auto' });
+  assert.is(asked.threads, Math.min(64, availableParallelism()));
+  asked.dispose();
+  const { text_config, vision_config, ...config } = asked.config.to_dict() as Record<string, object>;
+  const large = new SmolVLMForConditionalGeneration(
+    new SmolVLMConfig({
+      ...config,
+      vision_config,
+      text_config: { ...text_config, vocab_size: Math.ceil(8e6 / asked.config.text_config.hidden_size) },
+    }),
+  );
+  await large.ready();
+  assert.ok((await large.num_parameters()) >= 8e6);
+  assert.is(large.threads, Math.min(64, availableParallelism()));
+  large.dispose();
 });
 
 test('maximumBytes bounds shared memory too: MemoryError with the limit', async () => {
