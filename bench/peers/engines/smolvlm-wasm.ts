@@ -2,7 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SmolVLMError } from '../../../src/errors.js';
-import { SmolVLMForConditionalGeneration, SmolVLMVisionTransformer } from '../../../src/index.js';
+import {
+  type DTypeOption,
+  SmolVLMForConditionalGeneration,
+  SmolVLMVisionTransformer,
+} from '../../../src/index.js';
 import { Engine as Wasm } from '../../../src/runtime/engine.js';
 import { Ops } from '../../../src/runtime/ops.js';
 import {
@@ -57,10 +61,10 @@ const OPEN: Record<Group, (options: ReturnType<typeof optionsOf>, checkpoint: st
   picture: openPicture,
 };
 
-async function openMatmul({ dtype, ...options }: ReturnType<typeof optionsOf>): Promise<Opened> {
+async function openMatmul({ dtype, relaxed, threads }: ReturnType<typeof optionsOf>): Promise<Opened> {
   if (dtype !== 'float32') throw new Unsupported(`the bare product is measured in float32, not ${dtype}`);
   const { M, K, N } = MATMUL;
-  const wasm = await Wasm.create(options);
+  const wasm = await Wasm.create({ relaxed, threads });
   const ops = new Ops(wasm);
   const pointer = wasm.allocateWeights(4 * N * K);
   const value = (i: number) => ((i * 7919) % 1000) / 5000 - 0.1;
