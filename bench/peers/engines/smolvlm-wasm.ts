@@ -46,12 +46,14 @@ export const engine: Engine<Paths> = {
   },
 };
 
-/** As `from_pretrained` takes them. What is measured again and again is computed again and again. */
+/**
+ * As `from_pretrained` takes them. What is measured again and again is computed again and again, and position ids run
+ * 0 … 31 over a tile, as in the peers' graphs, whatever the weights are.
+ */
 function optionsOf({ dtype, threads, relaxed = false }: EngineSettings) {
-  return { dtype, threads, relaxed, prefix_cache_bytes: 0, image_cache_bytes: 0 } as unknown as {
-    dtype: 'float32';
-    relaxed: boolean;
-  };
+  const position_dtype = 'bfloat16' as const;
+  const noCaches = { prefix_cache_bytes: 0, image_cache_bytes: 0 };
+  return { dtype: dtype as DTypeOption, threads, relaxed, position_dtype, ...noCaches };
 }
 
 const OPEN: Record<Group, (options: ReturnType<typeof optionsOf>, checkpoint: string) => Promise<Opened>> = {
