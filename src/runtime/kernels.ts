@@ -72,8 +72,8 @@ export interface Kernels {
   /**
    * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
    * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
-   * `rows` are zeros. The records: see "Quantised operands". Scale and minimum are those that leave the least squared error
-   * among the roundings tried (assembly/quantize_scale.ts), and are not negative (scale). A block that lies on a grid
+   * `rows` are zeros. The records: see "Quantised operands". Scale (never negative) and minimum are those that leave the least
+   * squared error among the roundings tried (assembly/quantize_scale.ts). In 4 bits a block that lies on a grid
    * scale · q + minimum of bfloat16 numbers, with a 0 and a 15 among its q, is given back exactly. A row of a block whose
    * magnitudes are all under 2^−100 becomes zeros.
    * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 (in 4 bits 2^126) in magnitude, and the panel

@@ -1,6 +1,5 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { roundQ41, studentT } from '../../bench/quantisation-reference.js';
 import { QUANTISED_SEARCH_LOSS } from '../tolerance.js';
 import { type Area, area, checkGuards, kernels, normals, random, reset } from './harness.js';
 import { DTYPES, type Dtype, encode, stored } from './panels.js';
@@ -8,7 +7,9 @@ import {
   bf16Value,
   dequantise,
   fileBytes,
-  HEAD_BYTES,
+  PACK,
+  packed,
+  panelArea,
   type QuantisedBits,
   type QuantisedRow,
   quantisedPanels,
@@ -16,10 +17,6 @@ import {
   RECORD_BYTES,
 } from './quantised.js';
 
-const PACK = {
-  8: { f32: kernels.i8_f32_pack, bf16: kernels.i8_bf16_pack, f16: kernels.i8_f16_pack },
-  4: { f32: kernels.i4_f32_pack, bf16: kernels.i4_bf16_pack, f16: kernels.i4_f16_pack },
-};
 const REPACK = { 8: kernels.i8_repack, 4: kernels.i4_repack };
 const UNPACK = { 8: kernels.i8_unpack_rows, 4: kernels.i4_unpack_rows };
 const BITS: QuantisedBits[] = [8, 4];
@@ -51,10 +48,6 @@ function source(dtype: Dtype, words: Uint32Array, rows: number, K: number, gap: 
   view.fill(encode(dtype, Number.NaN));
   for (let r = 0; r < rows; r++) view.set(words.subarray(r * K, (r + 1) * K), r * (K + gap));
   return out;
-}
-
-function panelArea(bits: QuantisedBits, K: number): Area {
-  return area((Math.ceil(K / 32) * RECORD_BYTES[bits]) / 4);
 }
 
 for (const bits of BITS) {
@@ -212,49 +205,6 @@ for (const bits of BITS) {
   }
 }
 
-test('int4: a block on a grid of bfloat16 scale and minimum, from level 0 to 15, is given back exactly', () => {
-  const next = random(21);
-  const blocks = 2000;
-  const values = new Float32Array(32 * blocks);
-  const want: QuantisedRow = {
-    scales: new Uint16Array(blocks),
-    minimums: new Uint16Array(blocks),
-    q: new Int8Array(32 * blocks),
-  };
-  for (let b = 0; b < blocks; b++) {
-    want.scales[b] = encode('bf16', 2 ** (8 * next() - 10));
-    // About −7 scales as in trained weights, or 0, or beyond the range on either side; exact in float32.
-    const offset = b % 5 === 0 ? 0 : (b % 5 === 1 ? 60 : -7 - next()) * (next() - 0.1);
-    want.minimums[b] = encode('bf16', offset * bf16Value(want.scales[b]!));
-    for (let k = 0; k < 32; k++) want.q[32 * b + k] = k < 2 ? 15 * k : Math.floor(16 * next());
-    for (let k = 0; k < 32; k++) {
-      const w = bf16Value(want.scales[b]!) * want.q[32 * b + k]! + bf16Value(want.minimums[b]!);
-      values[32 * b + k] = w;
-      assert.is(values[32 * b + k], w);
-    }
-  }
-  assert.equal(packed(4, values), want);
-});
-
-test('int4: a block of one value keeps it to half a unit of bfloat16, with a scale of 0', () => {
-  for (const w of [1, -1.00390625, 0.7, -3e-20, 5e30]) {
-    const row = packed(4, new Float32Array(32).fill(w));
-    assert.is(row.scales[0], 0);
-    assert.equal([...row.q], new Array(32).fill(0));
-    assert.ok(Math.abs(bf16Value(row.minimums[0]!) - w) <= Math.abs(w) * 2 ** -8, String(w));
-  }
-});
-
-test('int4: the rms error is below that of ggml’s Q4_1, on normal and on heavy-tailed weights', () => {
-  for (const degrees of [Number.POSITIVE_INFINITY, 4, 3]) {
-    const values = studentT(32_768, degrees, 17);
-    const left = (back: ArrayLike<number>) =>
-      Math.sqrt(values.reduce((sum, w, i) => sum + (w - back[i]!) ** 2, 0));
-    const [own, other] = [left(dequantise(packed(4, values), values.length)), left(roundQ41(values))];
-    assert.ok(own < other, `${degrees} degrees of freedom: ${own} against ${other}`);
-  }
-});
-
 test('int8: rows of a file with a q of −128 are reported by its place', () => {
   const K = 70;
   for (const rows of [1, 6, 8]) {
@@ -273,31 +223,6 @@ function rowsOf(bits: QuantisedBits, values: Float64Array, K: number): Quantised
   return Array.from({ length: values.length / K }, (_, r) =>
     quantiseRow(bits, values.subarray(r * K, (r + 1) * K)),
   );
-}
-
-/** One row through the packing kernel and back. */
-function packed(bits: QuantisedBits, values: Float32Array): QuantisedRow {
-  reset();
-  const K = values.length;
-  const src = area(K);
-  src.f32.set(values);
-  const panel = panelArea(bits, K);
-  assert.is(PACK[bits].f32(panel.ptr, src.ptr, 1, K, K), -1);
-  const blocks = Math.ceil(K / 32);
-  const scales = new Uint16Array(blocks);
-  const minimums = new Uint16Array(blocks);
-  const q = new Int8Array(blocks * 32);
-  const view = new DataView(panel.u32.buffer, panel.ptr, 4 * panel.u32.length);
-  for (let b = 0; b < blocks; b++) {
-    const record = b * RECORD_BYTES[bits];
-    scales[b] = view.getUint16(record, true);
-    if (bits === 4) minimums[b] = view.getUint16(record + 16, true);
-    for (let k = 0; k < 32; k++) {
-      const group = record + HEAD_BYTES[bits] + (k >> 2) * (bits === 8 ? 32 : 16) + (k & 3);
-      q[b * 32 + k] = bits === 8 ? view.getInt8(group) : view.getUint8(group) & 15;
-    }
-  }
-  return { scales, minimums, q };
 }
 
 /** The least squared error of a block: over every bfloat16 scale in reach; of 4 bits over ranges, fitted by least squares. */

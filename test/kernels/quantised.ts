@@ -2,12 +2,18 @@
  * The quantiser in plain TypeScript: one row's block at a time, every operation rounded to float32 as the kernels round
  * theirs, so that panels can be compared bit for bit.
  */
-import { type Area, area } from './harness.js';
+import * as assert from 'uvu/assert';
+import { type Area, area, kernels, reset } from './harness.js';
 
 export type QuantisedBits = 8 | 4;
 export const RECORD_BYTES = { 8: 272, 4: 160 };
 export const HEAD_BYTES = { 8: 16, 4: 32 };
 const BLOCK = 32;
+
+export const PACK = {
+  8: { f32: kernels.i8_f32_pack, bf16: kernels.i8_bf16_pack, f16: kernels.i8_f16_pack },
+  4: { f32: kernels.i4_f32_pack, bf16: kernels.i4_bf16_pack, f16: kernels.i4_f16_pack },
+};
 
 export interface QuantisedRow {
   /** bfloat16 bits, one a block. */
@@ -75,6 +81,35 @@ export function quantisedPanels(bits: QuantisedBits, rows: QuantisedRow[]): Area
     }
   }
   return out;
+}
+
+export function panelArea(bits: QuantisedBits, K: number): Area {
+  return area((Math.ceil(K / 32) * RECORD_BYTES[bits]) / 4);
+}
+
+/** One row through the packing kernel and back. */
+export function packed(bits: QuantisedBits, values: Float32Array): QuantisedRow {
+  reset();
+  const K = values.length;
+  const src = area(K);
+  src.f32.set(values);
+  const panel = panelArea(bits, K);
+  assert.is(PACK[bits].f32(panel.ptr, src.ptr, 1, K, K), -1);
+  const blocks = Math.ceil(K / 32);
+  const scales = new Uint16Array(blocks);
+  const minimums = new Uint16Array(blocks);
+  const q = new Int8Array(blocks * 32);
+  const view = new DataView(panel.u32.buffer, panel.ptr, 4 * panel.u32.length);
+  for (let b = 0; b < blocks; b++) {
+    const record = b * RECORD_BYTES[bits];
+    scales[b] = view.getUint16(record, true);
+    if (bits === 4) minimums[b] = view.getUint16(record + 16, true);
+    for (let k = 0; k < 32; k++) {
+      const group = record + HEAD_BYTES[bits] + (k >> 2) * (bits === 8 ? 32 : 16) + (k & 3);
+      q[b * 32 + k] = bits === 8 ? view.getInt8(group) : view.getUint8(group) & 15;
+    }
+  }
+  return { scales, minimums, q };
 }
 
 /** A row's q as a file holds them. */
