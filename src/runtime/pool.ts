@@ -1,3 +1,4 @@
+import { DisposedError } from '../errors.js';
 import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
@@ -26,7 +27,8 @@ export class WorkerPool {
   #tickets = 0;
   #waiting = new Map<number, () => void>();
   #failure: Error | undefined;
-  #ended = false;
+  /** Set for good: the workers are gone. */
+  #ended: Error | undefined;
 
   /** @param names the module's exports */
   constructor(threads: number, names: readonly string[]) {
@@ -63,6 +65,7 @@ export class WorkerPool {
   }
 
   push(call: KernelCall): void {
+    if (this.#ended) throw this.#ended;
     if (!this.started) throw new Error('a kernel call outside Engine.run');
     const number = this.#numbers.get(call.kernel);
     if (number === undefined) throw new Error(`no kernel ${call.kernel}`);
@@ -98,11 +101,11 @@ export class WorkerPool {
     this.skip();
     Atomics.store(this.#control, QUIT, 1);
     this.#publish();
-    this.#ended = true;
+    this.#ended ??= new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
     const workers = this.#workers;
     this.#workers = [];
     await Promise.all(workers.map((worker) => worker.end()));
-    this.#fail(new Error('the engine was disposed of'));
+    this.#fail(this.#ended);
   }
 
   async #start(what: Started, scratch: readonly number[]): Promise<void> {
@@ -111,12 +114,14 @@ export class WorkerPool {
       const listener = {
         message: (message: WorkerMessage) => {
           if ('ready' in message) left--;
-          if ('failed' in message) listener.error(new Error(`a worker failed: ${message.failed}`));
+          if ('failed' in message) this.#failed(message.failed, reject);
           if ('ticket' in message) this.#reached(message.ticket);
           if (left === 0) resolve();
         },
         error: (error: Error) => {
           reject(error);
+          // One that died takes no more calls: none may wait for it.
+          this.#ended ??= error;
           this.#fail(error);
         },
       };
@@ -177,7 +182,15 @@ export class WorkerPool {
   }
 
   #check(): void {
-    if (this.#failure) throw this.#failure;
+    const error = this.#failure ?? this.#ended;
+    if (error) throw error;
+  }
+
+  /** A kernel failed: the run is over, the workers go on. */
+  #failed(reason: string, reject: (error: Error) => void): void {
+    const error = new Error(`a worker failed: ${reason}`);
+    reject(error);
+    this.#fail(error);
   }
 
   /** The process must not end while somebody waits, and may at any other time. */

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { fileSource } from '../../src/checkpoint/source.js';
-import { InputError } from '../../src/errors.js';
+import { DisposedError, InputError } from '../../src/errors.js';
 import { forward } from '../../src/model/forward.js';
 import { logits } from '../../src/model/head.js';
 import { loadModel } from '../../src/model/load.js';
@@ -141,6 +141,23 @@ test('a kernel that fails in a worker rejects the run, and the next run is none 
   });
   assert.equal([...sum], [2, 4, 6, 8]);
   engine.dispose();
+});
+
+test('dispose in the middle of a run: DisposedError, from it and from what comes after', async () => {
+  const model = await open({ threads: 2, image_cache_bytes: 0 });
+  await run(model);
+  const running = run(model);
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  model.ops.engine.dispose();
+  for (const result of [() => running, () => run(model)]) {
+    try {
+      await result();
+      assert.unreachable();
+    } catch (error) {
+      assert.instance(error, DisposedError);
+      assert.match(String(error), /disposed of/);
+    }
+  }
 });
 
 test('more calls than the ring has slots are carried out in order', async () => {

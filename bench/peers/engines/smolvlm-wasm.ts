@@ -2,7 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SmolVLMError } from '../../../src/errors.js';
-import { SmolVLMForConditionalGeneration, SmolVLMVisionTransformer } from '../../../src/index.js';
+import {
+  type DTypeOption,
+  SmolVLMForConditionalGeneration,
+  SmolVLMVisionTransformer,
+} from '../../../src/index.js';
 import { Engine as Wasm } from '../../../src/runtime/engine.js';
 import { Ops } from '../../../src/runtime/ops.js';
 import {
@@ -42,12 +46,14 @@ export const engine: Engine<Paths> = {
   },
 };
 
-/** As `from_pretrained` takes them. What is measured again and again is computed again and again. */
+/**
+ * As `from_pretrained` takes them. What is measured again and again is computed again and again, and position ids run
+ * 0 … 31 over a tile, as in the peers' graphs, whatever the weights are.
+ */
 function optionsOf({ dtype, threads, relaxed = false }: EngineSettings) {
-  return { dtype, threads, relaxed, prefix_cache_bytes: 0, image_cache_bytes: 0 } as unknown as {
-    dtype: 'float32';
-    relaxed: boolean;
-  };
+  const position_dtype = 'bfloat16' as const;
+  const noCaches = { prefix_cache_bytes: 0, image_cache_bytes: 0 };
+  return { dtype: dtype as DTypeOption, threads, relaxed, position_dtype, ...noCaches };
 }
 
 const OPEN: Record<Group, (options: ReturnType<typeof optionsOf>, checkpoint: string) => Promise<Opened>> = {
@@ -57,10 +63,10 @@ const OPEN: Record<Group, (options: ReturnType<typeof optionsOf>, checkpoint: st
   picture: openPicture,
 };
 
-async function openMatmul({ dtype, ...options }: ReturnType<typeof optionsOf>): Promise<Opened> {
+async function openMatmul({ dtype, relaxed, threads }: ReturnType<typeof optionsOf>): Promise<Opened> {
   if (dtype !== 'float32') throw new Unsupported(`the bare product is measured in float32, not ${dtype}`);
   const { M, K, N } = MATMUL;
-  const wasm = await Wasm.create(options);
+  const wasm = await Wasm.create({ relaxed, threads });
   const ops = new Ops(wasm);
   const pointer = wasm.allocateWeights(4 * N * K);
   const value = (i: number) => ((i * 7919) % 1000) / 5000 - 0.1;
