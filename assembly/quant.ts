@@ -1,7 +1,8 @@
 /**
- * Quantised operands: w ≈ scale · q in 8 bits, scale · q + minimum in 4, with one bfloat16 scale (and minimum) per output
- * and block of 32 k; and rows of `a` with one float32 scale per block (see quant_rows.ts). A block's sums Σ q·a and Σ a are
- * exact integers in every kernel and both builds, so how they are computed never shows: out = 0 + the blocks in order,
+ * Quantised operands: w ≈ scale · q in 8 bits, scale · q + minimum in 4, with one bfloat16 scale (and minimum) per
+ * output and block of 32 k; and rows of `a` with one float32 scale per block (see quant_rows.ts). A block's sums Σ q·a
+ * and Σ a are exact integers in every kernel and both builds, so how they are computed never shows: out = 0 + the
+ * blocks in order,
  *   I8: f32(Σ q·a) · (scale of w · scale of a)
  *   I4: f32(Σ q·a) · (scale of w · scale of a) + minimum of w · (scale of a · f32(Σ a))
  * then the bias, each operation rounded to float32. (The two terms of I4 meet first: they nearly cancel.)

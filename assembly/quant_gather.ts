@@ -1,4 +1,4 @@
-/** out[i] = row ids[i] of a quantised matrix, dequantised: scale · q, exact in float32, in 4 bits + minimum, rounded once. */
+/** out[i] = row ids[i] of a quantised matrix: scale · q, exact in float32, in 4 bits + minimum, rounded once. */
 import { blocksOf, headBytes, I4, I8, Q_BLOCK, recordBytes, SCALES } from './quant';
 import { bf16 } from './widen';
 

@@ -7,8 +7,8 @@
  *   for I8, relaxed:  bytes 0 … 127, a = scale · (v − zero), zero an int16 that need not lie in 0 … 127
  *   for I4:           int8 −127 … 127, a = scale · v (as int16 in the plain build)
  *
- * The term beside the scale is what the products add: for I8 (−zero, −zero) as int16, of which every weight takes one; for
- * I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
+ * The term beside the scale is what the products add: for I8 (−zero, −zero) as int16, of which every weight takes one;
+ * for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
  */
 import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_RECORD } from './quant';
 import { tileScratch } from './scratch';

@@ -1,6 +1,7 @@
 /**
- * The values of quantised panels from and to the rows that a file holds: int8 `[rows][K]`, or nibbles `[rows][ceil(K/2)]`
- * (an even k in the low half of its byte). Scales and minimums: panel8_put_scales and panel8_take_scales, panel.ts.
+ * The values of quantised panels from and to the rows that a file holds: int8 `[rows][K]`, or nibbles
+ * `[rows][ceil(K/2)]` (an even k in the low half of its byte). Scales and minimums: panel8_put_scales and
+ * panel8_take_scales, panel.ts.
  */
 import { blocksOf, I4_HEAD, I4_RECORD, I8_HEAD, I8_RECORD, Q_BLOCK } from './quant';
 import { tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';

@@ -1,8 +1,9 @@
 /**
- * The search for the scale, in 4 bits the scale and the minimum, that leave the least Σ(w − ŵ)² over a block: ŵ = scale · q,
- * or scale · q + minimum, q being the nearest integers, ties to even; four rows at a time, a lane a row. The block is first
- * brought to a largest magnitude in [1, 2) by a power of two, so that a block and its multiples by powers of two get the
- * same q. A row whose largest magnitude is under 2^−100 becomes zeros: its scale would leave the normal numbers.
+ * The search for the scale, in 4 bits the scale and the minimum, that leave the least Σ(w − ŵ)² over a block: ŵ = scale
+ * · q, or scale · q + minimum, q being the nearest integers, ties to even; four rows at a time, a lane a row. The block
+ * is first brought to a largest magnitude in [1, 2) by a power of two, so that a block and its multiples by powers of
+ * two get the same q. A row whose largest magnitude is under 2^−100 becomes zeros: its scale would leave the normal
+ * numbers.
  */
 import { Q_BLOCK, SCALES } from './quant';
 import { column, peakBits } from './quantize_source';
@@ -10,8 +11,8 @@ import { column, peakBits } from './quantize_source';
 /** Scales tried in 8 bits: the least bfloat16 one without clipping and the next larger ones. */
 const I8_SCALES: i32 = 4;
 /**
- * Roundings tried in 4 bits, two at a time: with the least value on level 0 and the largest on 15, 15.25, 15.5 (clipped to
- * 15 then), and with the least on −0.25 and a range of 14.5, 15, 15.5 levels. Among roundings of this kind these six
+ * Roundings tried in 4 bits, two at a time: with the least value on level 0 and the largest on 15, 15.25, 15.5 (clipped
+ * to 15 then), and with the least on −0.25 and a range of 14.5, 15, 15.5 levels. Among roundings of this kind these six
  * leave 1.7 % more (root mean square) than the best of 273.
  */
 const I4_PAIRS: i32 = 3;
@@ -68,9 +69,9 @@ export function i8Half(scales: usize, out: usize): void {
 }
 
 /**
- * Half 0 or 1 of a record's scales and minimums to `head`, 8 groups `[4 rows][4 k]` of nibbles to the low or high halves
- * of the 128 bytes at `out`. A block that lies on a grid of bfloat16 scale and minimum, from level 0 to level 15, is given
- * back exactly: the first rounding finds its q, and the products of such scales and q are exact.
+ * Half 0 or 1 of a record's scales and minimums to `head`, 8 groups `[4 rows][4 k]` of nibbles to the low or high
+ * halves of the 128 bytes at `out`. A block that lies on a grid of bfloat16 scale and minimum, from level 0 to level
+ * 15, is given back exactly: the first rounding finds its q, and the products of such scales and q are exact.
  */
 export function i4Half(head: usize, out: usize, half: usize): void {
   const exponent = i32x4.shr_u(peakBits(), 23);
