@@ -1,5 +1,5 @@
-/** out[i] = row ids[i] of a quantised matrix, dequantised: scale · q, exact in float32. */
-import { blocksOf, I4, I8, Q_BLOCK, recordBytes, SCALES } from './quant';
+/** out[i] = row ids[i] of a quantised matrix: scale · q, exact in float32, in 4 bits + minimum, rounded once. */
+import { blocksOf, headBytes, I4, I8, Q_BLOCK, recordBytes, SCALES } from './quant';
 import { bf16 } from './widen';
 
 export function f32_i8w_gather(out: usize, w: usize, ids: usize, count: usize, K: usize): void {
@@ -20,13 +20,16 @@ function gather(dtype: i32, out: usize, w: usize, ids: usize, count: usize, K: u
     let block = w + (id >> 3) * blocksOf(K) * record;
     for (let k: usize = 0; k < K; k += Q_BLOCK, block += record) {
       const scale = bf16(block + (output << 1));
-      let from = block + SCALES + ((output & 3) << 2);
+      const minimum: f32 = dtype == I4 ? bf16(block + SCALES + (output << 1)) : 0;
+      let from = block + headBytes(dtype) + ((output & 3) << 2);
       if (dtype == I8) from += (output >> 2) << 4;
       for (const end = out + (min(Q_BLOCK, K - k) << 2); out < end; from += dtype == I8 ? 32 : 16) {
         let q = load<u32>(from);
-        // Nibbles less 8, four at a time with no borrow between them.
-        if (dtype == I4) q = (((q >> ((<u32>output >> 2) << 2)) & 0x0f0f0f0f) + 0x78787878) ^ 0x80808080;
-        for (let j = 0; j < 4 && out < end; j++, out += 4, q >>= 8) store<f32>(out, scale * <f32><i32><i8>q);
+        if (dtype == I4) q = (q >> ((<u32>output >> 2) << 2)) & 0x0f0f0f0f;
+        for (let j = 0; j < 4 && out < end; j++, out += 4, q >>= 8) {
+          const value = scale * <f32><i32><i8>q;
+          store<f32>(out, dtype == I4 ? value + minimum : value);
+        }
       }
     }
   }

@@ -1,7 +1,9 @@
 /** One quantised row, or a few, against all panels: bound by reading memory, so everything here serves the stream. */
 import { copyBias, copyRows } from './gemm_tile';
-import { addPairs, addScaled, I4, I8, recordBytes, ROW_HEAD, ROW_RECORD, scales4, SCALES } from './quant';
-import { BYTE_ONES, end, ONES, start, step } from './quant_relaxed';
+import {
+  addPairs, addScaled, headBytes, I4, I4_HEAD, I8, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_RECORD, scales4,
+} from './quant';
+import { BYTE_ONES, end, ONES, step } from './quant_relaxed';
 import { tileScratch } from './scratch';
 
 /** Masks in memory, because V8 builds a splat anew at every use. */
@@ -89,7 +91,7 @@ function bytesBlock<Count>(
 ): void {
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), c2 = i32x4.splat(0), c3 = i32x4.splat(0);
   let d0 = i32x4.splat(0), d1 = i32x4.splat(0), d2 = i32x4.splat(0), d3 = i32x4.splat(0);
-  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  let a = qa + ROW_HEAD, p0 = w0 + I8_HEAD, p1 = w1 + I8_HEAD;
   for (const stop = a + 64; a < stop; a += 8) {
     const x = v128.load64_splat(a);
     c0 = i32x4.add(c0, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0)));
@@ -105,8 +107,8 @@ function bytesBlock<Count>(
       p1 += 32;
     }
   }
-  finish8(out0, addPairs(c0, c1), addPairs(c2, c3), w0, scale);
-  if (isTwo<Count>()) finish8(out1, addPairs(d0, d1), addPairs(d2, d3), w1, scale);
+  finish8(I8, out0, addPairs(c0, c1), addPairs(c2, c3), w0, scale, scale);
+  if (isTwo<Count>()) finish8(I8, out1, addPairs(d0, d1), addPairs(d2, d3), w1, scale, scale);
 }
 
 /**
@@ -120,7 +122,7 @@ function nibblesBlock<Count>(
 ): void {
   const low = v128.load(LOW_NIBBLE), high = v128.load(HIGH_NIBBLE);
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), d0 = i32x4.splat(0), d1 = i32x4.splat(0);
-  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  let a = qa + ROW_HEAD, p0 = w0 + I4_HEAD, p1 = w1 + I4_HEAD;
   for (const stop = a + 64; a < stop; a += 8) {
     const even = v128.load32_splat(a), odd = v128.load32_splat(a, 4);
     let bytes = v128.load(p0);
@@ -140,15 +142,9 @@ function nibblesBlock<Count>(
       p1 += 16;
     }
   }
-  const correction = v128.load32_splat(qa, 4);
-  c0 = i32x4.add(c0, correction);
-  c1 = i32x4.add(i32x4.shr_s(c1, 4), correction);
-  finish8(out0, c0, c1, w0, scale);
-  if (isTwo<Count>()) {
-    d0 = i32x4.add(d0, correction);
-    d1 = i32x4.add(i32x4.shr_s(d1, 4), correction);
-    finish8(out1, d0, d1, w1, scale);
-  }
+  const term = v128.load32_splat(qa, 4);
+  finish8(I4, out0, c0, i32x4.shr_s(c1, 4), w0, scale, term);
+  if (isTwo<Count>()) finish8(I4, out1, d0, i32x4.shr_s(d1, 4), w1, scale, term);
 }
 
 /** Rows and weights in bytes. */
@@ -158,13 +154,12 @@ function relaxedBlock<Count>(
   dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
 ): void {
   const ones = v128.load(ONES), byteOnes = v128.load(BYTE_ONES), mask = v128.load(NIBBLES);
-  const correction = v128.load32_splat(qa, 4);
+  const term = v128.load32_splat(qa, 4);
   const zero = i32x4.splat(0);
-  const from = dtype == I8 ? zero : start(dtype, single, zero, correction);
-  let c0 = from, c1 = from, d0 = from, d1 = from;
+  let c0 = zero, c1 = zero, d0 = zero, d1 = zero;
   // The sums of the weights of I8, as in sumWeights.
   let s0 = zero, s1 = zero, t0 = zero, t1 = zero;
-  let a = qa + ROW_HEAD, p0 = w0 + SCALES, p1 = w1 + SCALES;
+  let a = qa + ROW_HEAD, p0 = w0 + headBytes(dtype), p1 = w1 + headBytes(dtype);
   for (const stop = a + 32; a < stop; a += 4) {
     const x = v128.load32_splat(a);
     if (dtype == I8) {
@@ -198,26 +193,22 @@ function relaxedBlock<Count>(
     }
   }
   if (dtype == I8) {
-    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(s0, correction));
-    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(s1, correction));
-    d0 = i32x4.add(d0, i32x4.dot_i16x8_s(t0, correction));
-    d1 = i32x4.add(d1, i32x4.dot_i16x8_s(t1, correction));
+    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(s0, term));
+    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(s1, term));
+    d0 = i32x4.add(d0, i32x4.dot_i16x8_s(t0, term));
+    d1 = i32x4.add(d1, i32x4.dot_i16x8_s(t1, term));
   }
-  finish8(
-    out0, end(dtype, single, c0, correction, ones), end(dtype, single, c1, correction, ones), w0, scale,
-  );
+  finish8(dtype, out0, end(dtype, single, c0, ones), end(dtype, single, c1, ones), w0, scale, term);
   if (isTwo<Count>()) {
-    finish8(
-      out1, end(dtype, single, d0, correction, ones), end(dtype, single, d1, correction, ones), w1, scale,
-    );
+    finish8(dtype, out1, end(dtype, single, d0, ones), end(dtype, single, d1, ones), w1, scale, term);
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function finish8(total: usize, c0: v128, c1: v128, w: usize, scale: v128): void {
-  addScaled(total, c0, scales4(w, 0), scale);
-  addScaled(total + 16, c1, scales4(w, 1), scale);
+function finish8(dtype: i32, total: usize, c0: v128, c1: v128, w: usize, scale: v128, term: v128): void {
+  addScaled(dtype, total, c0, scales4(w, 0), minimums4(dtype, w, 0), scale, term);
+  addScaled(dtype, total + 16, c1, scales4(w, 1), minimums4(dtype, w, 1), scale, term);
 }
 
 // @ts-ignore: decorator

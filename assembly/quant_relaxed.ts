@@ -4,25 +4,23 @@
  *
  *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v − zero) = Σ w·v + Σ w · (−zero).
  *   I4: rows (−127 … 127) · nibbles (0 … 15): |sum of 2| <= 3810, of 16 <= 30480: a whole block fits in 16 bits.
- *       Σ (nibble − 8)·v = Σ nibble·v + (−8 · Σ v).
  *
  * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only
  * where the engine has VPDPBUSD for it.
  */
-import { addScaled, I4, I8, scales4, SCALES } from './quant';
-import { SPREAD_HEAD, unpackNibbles } from './quant_spread';
+import { addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, scales4 } from './quant';
+import { SPREAD_HEAD, SPREAD_TERMS, unpackNibbles } from './quant_spread';
 import { quantBlock } from './scratch';
 
 /** In memory, because V8 builds a splat anew at every use. */
 export const ONES: usize = memory.data<u16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
 export const BYTE_ONES: usize = memory.data<u32>([0x01010101, 0x01010101, 0x01010101, 0x01010101], 16);
 
-/** What a block's sum begins with: `sums` of the weights, `correction` of the row. */
+/** What a block's sum begins with: of I8 the `sums` of the weights times −zero, the row's term. */
 // @ts-ignore: decorator
 @inline
-export function start(dtype: i32, single: bool, sums: v128, correction: v128): v128 {
-  if (dtype == I8) return i32x4.dot_i16x8_s(sums, correction);
-  return single ? correction : i32x4.splat(0);
+function start(dtype: i32, sums: v128, term: v128): v128 {
+  return dtype == I8 ? i32x4.dot_i16x8_s(sums, term) : i32x4.splat(0);
 }
 
 /** sum + products of 4 outputs × 4 k: 32-bit sums, or for I4 in two instructions 16-bit ones. */
@@ -40,9 +38,8 @@ export function step(dtype: i32, single: bool, sum: v128, weights: v128, row: v1
 /** The block's sum as 32-bit integers. */
 // @ts-ignore: decorator
 @inline
-export function end(dtype: i32, single: bool, sum: v128, correction: v128, ones: v128): v128 {
-  if (dtype == I8 || single) return sum;
-  return i32x4.add(i32x4.dot_i16x8_s(sum, ones), correction);
+export function end(dtype: i32, single: bool, sum: v128, ones: v128): v128 {
+  return dtype == I8 || single ? sum : i32x4.dot_i16x8_s(sum, ones);
 }
 
 /** Adds the products of the spread rows s … stop with the record `block` to `total`, `[rows][8]`. */
@@ -50,7 +47,7 @@ export function end(dtype: i32, single: bool, sum: v128, correction: v128, ones:
 @inline
 export function relaxedTiles(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize): void {
   if (dtype == I4) {
-    unpackNibbles(quantBlock, block + SCALES);
+    unpackNibbles(quantBlock, block + I4_HEAD);
     if (single) tilesI4Single(total, s, stop, block);
     else tilesI4(total, s, stop, block);
   } else {
@@ -60,11 +57,11 @@ export function relaxedTiles(dtype: i32, single: bool, total: usize, s: usize, s
 }
 
 function tilesI8(total: usize, s: usize, stop: usize, block: usize): void {
-  tiles4x8(I8, false, total, s, stop, block, block + SCALES);
+  tiles4x8(I8, false, total, s, stop, block, block + I8_HEAD);
 }
 
 function tilesI8Single(total: usize, s: usize, stop: usize, block: usize): void {
-  tiles4x8(I8, true, total, s, stop, block, block + SCALES);
+  tiles4x8(I8, true, total, s, stop, block, block + I8_HEAD);
 }
 
 function tilesI4(total: usize, s: usize, stop: usize, block: usize): void {
@@ -80,18 +77,19 @@ function tilesI4Single(total: usize, s: usize, stop: usize, block: usize): void 
 function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize, block: usize, w: usize): void {
   const ones = v128.load(ONES);
   const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
+  const minimum0 = minimums4(dtype, block, 0), minimum1 = minimums4(dtype, block, 1);
   const sums0 = dtype == I8 ? sumWeights(w) : ones, sums1 = dtype == I8 ? sumWeights(w + 16) : ones;
   const last = w + 256;
   for (; s < stop; total += 128) {
     const head = s;
-    let x = v128.load(s, 64);
-    let c00 = start(dtype, single, sums0, x), c01 = start(dtype, single, sums1, x);
-    x = v128.load(s, 80);
-    let c10 = start(dtype, single, sums0, x), c11 = start(dtype, single, sums1, x);
-    x = v128.load(s, 96);
-    let c20 = start(dtype, single, sums0, x), c21 = start(dtype, single, sums1, x);
-    x = v128.load(s, 112);
-    let c30 = start(dtype, single, sums0, x), c31 = start(dtype, single, sums1, x);
+    let x = v128.load(s, SPREAD_TERMS);
+    let c00 = start(dtype, sums0, x), c01 = start(dtype, sums1, x);
+    x = v128.load(s, SPREAD_TERMS + 16);
+    let c10 = start(dtype, sums0, x), c11 = start(dtype, sums1, x);
+    x = v128.load(s, SPREAD_TERMS + 32);
+    let c20 = start(dtype, sums0, x), c21 = start(dtype, sums1, x);
+    x = v128.load(s, SPREAD_TERMS + 48);
+    let c30 = start(dtype, sums0, x), c31 = start(dtype, sums1, x);
     s += SPREAD_HEAD;
     for (let p = w; p < last; p += 32, s += 64) {
       const b0 = v128.load(p);
@@ -109,22 +107,22 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
       c30 = step(dtype, single, c30, b0, x, ones);
       c31 = step(dtype, single, c31, b1, x, ones);
     }
-    x = v128.load(head, 64);
     let scale = v128.load(head);
-    addScaled(total, end(dtype, single, c00, x, ones), scale0, scale);
-    addScaled(total + 16, end(dtype, single, c01, x, ones), scale1, scale);
-    x = v128.load(head, 80);
+    x = v128.load(head, SPREAD_TERMS);
+    addScaled(dtype, total, end(dtype, single, c00, ones), scale0, minimum0, scale, x);
+    addScaled(dtype, total + 16, end(dtype, single, c01, ones), scale1, minimum1, scale, x);
     scale = v128.load(head, 16);
-    addScaled(total + 32, end(dtype, single, c10, x, ones), scale0, scale);
-    addScaled(total + 48, end(dtype, single, c11, x, ones), scale1, scale);
-    x = v128.load(head, 96);
+    x = v128.load(head, SPREAD_TERMS + 16);
+    addScaled(dtype, total + 32, end(dtype, single, c10, ones), scale0, minimum0, scale, x);
+    addScaled(dtype, total + 48, end(dtype, single, c11, ones), scale1, minimum1, scale, x);
     scale = v128.load(head, 32);
-    addScaled(total + 64, end(dtype, single, c20, x, ones), scale0, scale);
-    addScaled(total + 80, end(dtype, single, c21, x, ones), scale1, scale);
-    x = v128.load(head, 112);
+    x = v128.load(head, SPREAD_TERMS + 32);
+    addScaled(dtype, total + 64, end(dtype, single, c20, ones), scale0, minimum0, scale, x);
+    addScaled(dtype, total + 80, end(dtype, single, c21, ones), scale1, minimum1, scale, x);
     scale = v128.load(head, 48);
-    addScaled(total + 96, end(dtype, single, c30, x, ones), scale0, scale);
-    addScaled(total + 112, end(dtype, single, c31, x, ones), scale1, scale);
+    x = v128.load(head, SPREAD_TERMS + 48);
+    addScaled(dtype, total + 96, end(dtype, single, c30, ones), scale0, minimum0, scale, x);
+    addScaled(dtype, total + 112, end(dtype, single, c31, ones), scale1, minimum1, scale, x);
   }
 }
 

@@ -7,7 +7,8 @@
  *   for I8, relaxed:  bytes 0 … 127, a = scale · (v − zero), zero an int16 that need not lie in 0 … 127
  *   for I4:           int8 −127 … 127, a = scale · v (as int16 in the plain build)
  *
- * The correction beside the scale is what the products add: (−zero, −zero) as int16, or −8 · Σ v for nibbles.
+ * The term beside the scale is what the products add: for I8 (−zero, −zero) as int16, of which every weight takes one;
+ * for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
  */
 import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_RECORD } from './quant';
 import { tileScratch } from './scratch';
@@ -52,7 +53,8 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
   const top = largestBits(top4);
   const isZero = top < SMALLEST;
   // top − top is 0, or NaN for an infinity.
-  store<f32>(out, isZero ? 0 : top / levels + (top - top));
+  const scale: f32 = isZero ? 0 : top / levels + (top - top);
+  store<f32>(out, scale);
   const inverse = f32x4.splat(isZero ? 0 : levels / top);
 
   const to = out + ROW_HEAD;
@@ -73,7 +75,7 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
       v128.store(to + (i << 1), v128.shuffle<i16>(high, high, 0, 2, 1, 3, 4, 6, 5, 7), 16);
     }
   }
-  if (dtype == I4) store<i32>(out, -8 * sumOfLanes(sum4), 4);
+  if (dtype == I4) store<f32>(out, scale * <f32>sumOfLanes(sum4), 4);
 }
 
 /**

@@ -4,8 +4,9 @@ import { I4, ROW_HEAD, ROW_RECORD } from './quant';
 
 /** Rows of a tile. */
 export const SPREAD_ROWS: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
-/** The rows' scales (and corrections, relaxed build) in four equal lanes each. */
-export const SPREAD_HEAD: usize = ASC_FEATURE_RELAXED_SIMD ? SPREAD_ROWS * 32 : SPREAD_ROWS * 16;
+/** The rows' scales, then their terms (of I8 only in the relaxed build), in four equal lanes each. */
+export const SPREAD_TERMS: usize = SPREAD_ROWS * 16;
+export const SPREAD_HEAD: usize = SPREAD_ROWS * 32;
 /** One block of a tile's rows: the head, then [8 groups of 4 k][rows][16 bytes: the 4 k over and over]. */
 export const SPREAD_RECORD: usize = SPREAD_HEAD + 8 * SPREAD_ROWS * 16;
 /** What spread rows may take of rowScratch. */
@@ -22,7 +23,7 @@ export function spreadRows(dtype: i32, s: usize, qa: usize, rowBytes: usize, row
     let to = s + row / SPREAD_ROWS * SPREAD_RECORD;
     for (let b: usize = 0; b < blocks; b++, to += blockBytes, from += ROW_RECORD) {
       v128.store(to + place, v128.load32_splat(from));
-      if (ASC_FEATURE_RELAXED_SIMD) v128.store(to + place, v128.load32_splat(from, 4), SPREAD_ROWS * 16);
+      v128.store(to + place, v128.load32_splat(from, 4), SPREAD_TERMS);
       spreadValues(dtype, to + SPREAD_HEAD + place, from + ROW_HEAD);
     }
   }
@@ -44,19 +45,14 @@ function spreadValues(dtype: i32, to: usize, from: usize): void {
   }
 }
 
-/** A block's nibbles to bytes: q in the plain build, q + 8 in the relaxed one. */
+/** A block's nibbles to bytes. */
 // @ts-ignore: decorator
 @inline
 export function unpackNibbles(to: usize, from: usize): void {
-  const mask = i8x16.splat(0x0f), eight = i8x16.splat(8);
+  const mask = i8x16.splat(0x0f);
   for (const end = from + 128; from < end; from += 16, to += 32) {
     const bytes = v128.load(from);
-    let low = v128.and(bytes, mask), high = v128.and(i16x8.shr_u(bytes, 4), mask);
-    if (!ASC_FEATURE_RELAXED_SIMD) {
-      low = i8x16.sub(low, eight);
-      high = i8x16.sub(high, eight);
-    }
-    v128.store(to, low);
-    v128.store(to, high, 16);
+    v128.store(to, v128.and(bytes, mask));
+    v128.store(to, v128.and(i16x8.shr_u(bytes, 4), mask), 16);
   }
 }

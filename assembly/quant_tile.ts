@@ -1,6 +1,6 @@
 /** The tiles of the plain build: int16 rows · int8 weights. */
-import { addPairs, addScaled, I4, scales4, SCALES } from './quant';
-import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, unpackNibbles } from './quant_spread';
+import { addPairs, addScaled, headBytes, I4, I8, minimums4, scales4 } from './quant';
+import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, SPREAD_TERMS, unpackNibbles } from './quant_spread';
 import { quantBlock, quantWideBlock } from './scratch';
 
 /** Fewer rows than this do not pay for widening the weights beforehand. */
@@ -10,16 +10,18 @@ const WIDE_ROWS: usize = 8;
 // @ts-ignore: decorator
 @inline
 export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
-  let w = block + SCALES;
+  let w = block + headBytes(dtype);
   if (dtype == I4) {
     unpackNibbles(quantBlock, w);
     w = quantBlock;
   }
   if (end - s < WIDE_ROWS / SPREAD_ROWS * SPREAD_RECORD) {
-    tiles(total, s, end, w, scales4(block, 0), scales4(block, 1));
+    if (dtype == I8) tilesI8(total, s, end, w, block);
+    else tilesI4(total, s, end, w, block);
   } else {
     widenBytes(quantWideBlock, w);
-    wideTiles(total, s, end, quantWideBlock, scales4(block, 0), scales4(block, 1));
+    if (dtype == I8) wideTilesI8(total, s, end, quantWideBlock, block);
+    else wideTilesI4(total, s, end, quantWideBlock, block);
   }
 }
 
@@ -32,12 +34,20 @@ function widenBytes(to: usize, from: usize): void {
   }
 }
 
-function tiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
-  tiles2x8(false, total, s, end, w, scale0, scale1);
+function tilesI8(total: usize, s: usize, end: usize, w: usize, block: usize): void {
+  tiles2x8(I8, false, total, s, end, w, block);
 }
 
-function wideTiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128): void {
-  tiles2x8(true, total, s, end, w, scale0, scale1);
+function wideTilesI8(total: usize, s: usize, end: usize, w: usize, block: usize): void {
+  tiles2x8(I8, true, total, s, end, w, block);
+}
+
+function tilesI4(total: usize, s: usize, end: usize, w: usize, block: usize): void {
+  tiles2x8(I4, false, total, s, end, w, block);
+}
+
+function wideTilesI4(total: usize, s: usize, end: usize, w: usize, block: usize): void {
+  tiles2x8(I4, true, total, s, end, w, block);
 }
 
 /**
@@ -47,8 +57,10 @@ function wideTiles(total: usize, s: usize, end: usize, w: usize, scale0: v128, s
 // @ts-ignore: decorator
 @inline
 function tiles2x8(
-  wide: bool, total: usize, s: usize, end: usize, w: usize, scale0: v128, scale1: v128,
+  dtype: i32, wide: bool, total: usize, s: usize, end: usize, w: usize, block: usize,
 ): void {
+  const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
+  const minimum0 = minimums4(dtype, block, 0), minimum1 = minimums4(dtype, block, 1);
   const stop = w + (wide ? 512 : 256);
   for (; s < end; total += 64) {
     let a0 = i32x4.splat(0), a1 = i32x4.splat(0), a2 = i32x4.splat(0), a3 = i32x4.splat(0);
@@ -70,11 +82,12 @@ function tiles2x8(
       a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, weights));
       b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, weights));
     }
-    let scale = v128.load(head);
-    addScaled(total, addPairs(a0, a1), scale0, scale);
-    addScaled(total + 16, addPairs(a2, a3), scale1, scale);
+    let scale = v128.load(head), term = v128.load(head, SPREAD_TERMS);
+    addScaled(dtype, total, addPairs(a0, a1), scale0, minimum0, scale, term);
+    addScaled(dtype, total + 16, addPairs(a2, a3), scale1, minimum1, scale, term);
     scale = v128.load(head, 16);
-    addScaled(total + 32, addPairs(b0, b1), scale0, scale);
-    addScaled(total + 48, addPairs(b2, b3), scale1, scale);
+    term = v128.load(head, SPREAD_TERMS + 16);
+    addScaled(dtype, total + 32, addPairs(b0, b1), scale0, minimum0, scale, term);
+    addScaled(dtype, total + 48, addPairs(b2, b3), scale1, minimum1, scale, term);
   }
 }

@@ -1,5 +1,5 @@
 /** Panels of 8 outputs in 8 and 4 bits (their records: quant.ts) from stored weights. */
-import { I4_RECORD, I8_RECORD, Q_BLOCK, SCALES } from './quant';
+import { I4_HEAD, I4_RECORD, I8_HEAD, I8_RECORD, Q_BLOCK } from './quant';
 import { i4Half, i8Half } from './quantize_scale';
 import { loadHalf, peakBits, tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
 import { BF16, F16, F32, bf16, f16 } from './widen';
@@ -36,7 +36,7 @@ function pack(record: usize, dtype: i32, out: usize, src: usize, rows: usize, K:
   zeroTheZeroRow();
   for (let k: usize = 0; k < K; k += Q_BLOCK, out += record) {
     const whole = k + Q_BLOCK <= K;
-    if (!whole) copyTails(src + k * size, rows, (K - k) * size, ld * size);
+    if (!whole) copyTails(record == I4_RECORD, src + k * size, rows, (K - k) * size, ld * size, size);
     for (let half: usize = 0; half < 2; half++) {
       const first = half * 4;
       loadHalf(
@@ -44,18 +44,26 @@ function pack(record: usize, dtype: i32, out: usize, src: usize, rows: usize, K:
         rowOf(src, first, rows, k, ld, size, whole), rowOf(src, first + 1, rows, k, ld, size, whole),
         rowOf(src, first + 2, rows, k, ld, size, whole), rowOf(src, first + 3, rows, k, ld, size, whole),
       );
-      if (v128.any_true(i32x4.ge_s(peakBits(), i32x4.splat(TOO_LARGE)))) {
-        return firstTooLarge(dtype, src, rows, K, ld, k, first);
+      if (v128.any_true(i32x4.ge_s(peakBits(), i32x4.splat(tooLarge(record))))) {
+        return firstTooLarge(record, dtype, src, rows, K, ld, k, first);
       }
-      if (record == I8_RECORD) i8Half(out + half * 8, out + SCALES + half * 16);
-      else i4Half(out + half * 8, out + SCALES, half != 0);
+      if (record == I8_RECORD) i8Half(out + half * 8, out + I8_HEAD + half * 16);
+      else i4Half(out, out + I4_HEAD, half);
     }
+    if (record == I4_RECORD && !whole) clearTails(out + I4_HEAD, K - k);
   }
   return -1;
 }
 
-/** Bits of 2^127: from there on (infinity and NaN too) the least scale times 127 may pass the largest float32. */
-const TOO_LARGE: i32 = 0x7f000000;
+/**
+ * Bits of 2^127, in 4 bits of 2^126: from there on (infinity and NaN too) the scale times 127, or the range from the
+ * least value to the largest, may pass the largest float32.
+ */
+// @ts-ignore: decorator
+@inline
+function tooLarge(record: usize): i32 {
+  return record == I8_RECORD ? 0x7f000000 : 0x7e800000;
+}
 
 /** Where 32 values of row r begin: zeros behind the last row, a padded copy in the last block. */
 // @ts-ignore: decorator
@@ -65,22 +73,36 @@ function rowOf(src: usize, r: usize, rows: usize, k: usize, ld: usize, size: usi
   return whole ? src + (r * ld + k) * size : tailRow(r);
 }
 
-function copyTails(src: usize, rows: usize, bytes: usize, stride: usize): void {
+/** What K lacks is zero, or (`repeat`) the last value again: zeros would widen the range that 4 bits are to hold. */
+function copyTails(repeat: bool, src: usize, rows: usize, bytes: usize, stride: usize, size: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0, Q_BLOCK * 4);
-    memory.copy(tailRow(r), src + r * stride, bytes);
+    const tail = tailRow(r);
+    memory.fill(tail, 0, Q_BLOCK * 4);
+    memory.copy(tail, src + r * stride, bytes);
+    if (!repeat) continue;
+    for (let at = bytes; at < Q_BLOCK * size; at += size) memory.copy(tail + at, tail + bytes - size, size);
+  }
+}
+
+/** q of the columns from `count` on becomes 0. */
+function clearTails(values: usize, count: usize): void {
+  for (let k = count; k < Q_BLOCK; k++) {
+    const at = values + (k >> 2) * 16 + (k & 3);
+    for (let o: usize = 0; o < 16; o += 4) store<u8>(at + o, 0);
   }
 }
 
 /** Row by row in the block's half of rows from `first` and columns from k on. */
-function firstTooLarge(dtype: i32, src: usize, rows: usize, K: usize, ld: usize, k: usize, first: usize): i32 {
+function firstTooLarge(
+  record: usize, dtype: i32, src: usize, rows: usize, K: usize, ld: usize, k: usize, first: usize,
+): i32 {
   const end = min(k + Q_BLOCK, K);
   const last = min(first + 4, rows);
   for (let r = first; r < last; r++) {
     for (let i = k; i < end; i++) {
       const w = dtype == F32 ? load<f32>(src + ((r * ld + i) << 2))
         : dtype == BF16 ? bf16(src + ((r * ld + i) << 1)) : f16(src + ((r * ld + i) << 1));
-      if ((reinterpret<i32>(w) & 0x7fffffff) >= TOO_LARGE) return <i32>(r * K + i);
+      if ((reinterpret<i32>(w) & 0x7fffffff) >= tooLarge(record)) return <i32>(r * K + i);
     }
   }
   return unreachable();

@@ -1,18 +1,17 @@
 /**
- * Quantised panels from and to the rows that a file holds: int8 `[rows][K]`, or nibbles `[rows][ceil(K/2)]` (q + 8; an
- * even k in the low half of its byte), and scales `[rows][ceil(K/32)]` in bfloat16. Nothing is rounded.
+ * The values of quantised panels from and to the rows that a file holds: int8 `[rows][K]`, or nibbles
+ * `[rows][ceil(K/2)]` (an even k in the low half of its byte). Scales and minimums: panel8_put_scales and
+ * panel8_take_scales, panel.ts.
  */
-import { I4_RECORD, I8_RECORD, Q_BLOCK, SCALES, blocksOf } from './quant';
+import { blocksOf, I4_HEAD, I4_RECORD, I8_HEAD, I8_RECORD, Q_BLOCK } from './quant';
 import { tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
 
-/** −1, or r·K + k of the first weight of the first block and row with a scale that is not finite or a q of −128. */
-export function i8_repack(out: usize, q: usize, scales: usize, rows: usize, K: usize): i32 {
+/** −1, or r·K + k of the first q of −128 of the first block and half of the rows with one. */
+export function i8_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
   zeroTheZeroRow();
   const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, out += I8_RECORD) {
     const k = block * Q_BLOCK;
-    const bad = copyScales(out, scales + (block << 1), rows, blocks);
-    if (bad >= 0) return bad * <i32>K + <i32>k;
     const whole = k + Q_BLOCK <= K;
     if (!whole) copyTails(q + k, rows, K - k, K);
     for (let r: usize = 0; r < 8; r += 4) {
@@ -25,61 +24,57 @@ export function i8_repack(out: usize, q: usize, scales: usize, rows: usize, K: u
           i8x16.min_s(v128.load(a + i), v128.load(b + i)), i8x16.min_s(v128.load(c + i), v128.load(d + i)),
         );
         if (v128.any_true(i8x16.eq(least, i8x16.splat(-128)))) return firstLeast(q, r, rows, k, K);
-        turn(out + SCALES + r * 4 + i * 8, 32, v128.load(a + i), v128.load(b + i), v128.load(c + i), v128.load(d + i));
+        turn(out + I8_HEAD + r * 4 + i * 8, 32, v128.load(a + i), v128.load(b + i), v128.load(c + i), v128.load(d + i));
       }
     }
   }
   return -1;
 }
 
-/** −1, or r·K + k of the first weight of the first block and row with a scale that is not finite. */
-export function i4_repack(out: usize, q: usize, scales: usize, rows: usize, K: usize): i32 {
-  memory.fill(zeroRow(), 0x88, 16);
+/** −1: every nibble has its place. */
+export function i4_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
+  zeroTheZeroRow();
   const blocks = blocksOf(K);
   const stride = (K + 1) >> 1;
   for (let block: usize = 0; block < blocks; block++, out += I4_RECORD) {
     const k = block * Q_BLOCK;
-    const bad = copyScales(out, scales + (block << 1), rows, blocks);
-    if (bad >= 0) return bad * <i32>K + <i32>k;
     const whole = k + Q_BLOCK <= K;
     if (!whole) copyNibbleTails(q + (k >> 1), rows, K - k, stride);
     const r0 = nibblePair(q, 0, rows, k >> 1, stride, whole, 0);
     const r1 = nibblePair(q, 1, rows, k >> 1, stride, whole, 0);
     const r2 = nibblePair(q, 2, rows, k >> 1, stride, whole, 0);
     const r3 = nibblePair(q, 3, rows, k >> 1, stride, whole, 0);
-    turn(out + SCALES, 16, r0, r1, r2, r3);
+    turn(out + I4_HEAD, 16, r0, r1, r2, r3);
     const s0 = nibblePair(q, 0, rows, k >> 1, stride, whole, 1);
     const s1 = nibblePair(q, 1, rows, k >> 1, stride, whole, 1);
     const s2 = nibblePair(q, 2, rows, k >> 1, stride, whole, 1);
     const s3 = nibblePair(q, 3, rows, k >> 1, stride, whole, 1);
-    turn(out + SCALES + 64, 16, s0, s1, s2, s3);
+    turn(out + I4_HEAD + 64, 16, s0, s1, s2, s3);
   }
   return -1;
 }
 
 /** The first `rows` rows of a panel as a file has them. */
-export function i8_unpack_rows(q: usize, scales: usize, panel: usize, rows: usize, K: usize): void {
+export function i8_unpack_rows(q: usize, panel: usize, rows: usize, K: usize): void {
   const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, panel += I8_RECORD) {
     const k = block * Q_BLOCK;
-    for (let r: usize = 0; r < rows; r++) store<u16>(scales + ((r * blocks + block) << 1), load<u16>(panel + (r << 1)));
     for (let r: usize = 0; r < 8; r += 4) {
       for (let i: usize = 0; i < 32; i += 16) {
-        turnBack(tailRow(r) + i, panel + SCALES + r * 4 + i * 8, 32);
+        turnBack(tailRow(r) + i, panel + I8_HEAD + r * 4 + i * 8, 32);
       }
     }
     storeRows(q + k, rows, min(Q_BLOCK, K - k), K);
   }
 }
 
-export function i4_unpack_rows(q: usize, scales: usize, panel: usize, rows: usize, K: usize): void {
+export function i4_unpack_rows(q: usize, panel: usize, rows: usize, K: usize): void {
   const blocks = blocksOf(K);
   for (let block: usize = 0; block < blocks; block++, panel += I4_RECORD) {
     const k = block * Q_BLOCK;
-    for (let r: usize = 0; r < rows; r++) store<u16>(scales + ((r * blocks + block) << 1), load<u16>(panel + (r << 1)));
     // The rows' nibbles in pairs: row r's in the low halves of 32 bytes, row r + 4's in the high halves.
-    turnBack(tailRow(0), panel + SCALES, 16);
-    turnBack(tailRow(0) + 16, panel + SCALES + 64, 16);
+    turnBack(tailRow(0), panel + I4_HEAD, 16);
+    turnBack(tailRow(0) + 16, panel + I4_HEAD + 64, 16);
     for (let r: usize = 0; r < 4; r++) {
       const first = v128.load(tailRow(r));
       const second = v128.load(tailRow(r) + 16);
@@ -89,17 +84,6 @@ export function i4_unpack_rows(q: usize, scales: usize, panel: usize, rows: usiz
     }
     storeRows(q + (k >> 1), rows, min(Q_BLOCK, K - k + 1) >> 1, (K + 1) >> 1);
   }
-}
-
-/** Copies one block's scales, zeros behind the last row; −1, or the first row whose scale is not finite. */
-function copyScales(to: usize, from: usize, rows: usize, stride: usize): i32 {
-  let bad = -1;
-  for (let r: usize = 0; r < 8; r++) {
-    const scale = r < rows ? load<u16>(from + ((r * stride) << 1)) : 0;
-    if ((scale & 0x7f80) == 0x7f80 && bad < 0) bad = <i32>r;
-    store<u16>(to + (r << 1), scale);
-  }
-  return bad;
 }
 
 /** Where the bytes of row r from byte `at` on begin: zeros behind the last row, a padded copy in the last block. */
@@ -120,11 +104,11 @@ function copyTails(q: usize, rows: usize, bytes: usize, stride: usize): void {
 /** The last `count` nibbles of each row, filled up with q = 0. */
 function copyNibbleTails(q: usize, rows: usize, count: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0x88, Q_BLOCK >> 1);
+    memory.fill(tailRow(r), 0, Q_BLOCK >> 1);
     memory.copy(tailRow(r), q + r * stride, (count + 1) >> 1);
     if (count & 1) {
       const last = tailRow(r) + (count >> 1);
-      store<u8>(last, (load<u8>(last) & 0xf) | 0x80);
+      store<u8>(last, load<u8>(last) & 0xf);
     }
   }
 }

@@ -21,18 +21,11 @@ export function peakBits(): v128 {
   return v128.load(rowScratch, TURNED_BYTES);
 }
 
-/** The rows' largest values. */
-// @ts-ignore: decorator
-@inline
-export function largest(): v128 {
-  return v128.load(rowScratch, TURNED_BYTES + 16);
-}
-
 /** A copy of row r's last values. */
 // @ts-ignore: decorator
 @inline
 export function tailRow(r: usize): usize {
-  return rowScratch + TURNED_BYTES + 32 + r * ROW_BYTES;
+  return rowScratch + TURNED_BYTES + 16 + r * ROW_BYTES;
 }
 
 // @ts-ignore: decorator
@@ -45,7 +38,7 @@ export function zeroTheZeroRow(): void {
   memory.fill(zeroRow(), 0, ROW_BYTES);
 }
 
-/** Fills the columns, peakBits and largest from 32 values at each of a, b, c, d. */
+/** Fills the columns and peakBits from 32 values at each of a, b, c, d. */
 // @ts-ignore: decorator
 @inline
 export function loadHalf(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
@@ -71,7 +64,6 @@ function loadF16(a: usize, b: usize, c: usize, d: usize): void {
 function loadRows(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
   const step: usize = dtype == F32 ? 16 : 8;
   let peak = i32x4.splat(0);
-  let top = f32x4.splat(f32.NEGATIVE_INFINITY);
   for (let k: usize = 0; k < Q_BLOCK; k += 4) {
     const ra = values4(dtype, a);
     const rb = values4(dtype, b);
@@ -86,7 +78,6 @@ function loadRows(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
     const k2 = v128.shuffle<i64>(abHigh, cdHigh, 0, 2);
     const k3 = v128.shuffle<i64>(abHigh, cdHigh, 1, 3);
     peak = i32x4.max_s(peak, i32x4.max_s(i32x4.max_s(bits(k0), bits(k1)), i32x4.max_s(bits(k2), bits(k3))));
-    top = f32x4.pmax(f32x4.pmax(f32x4.pmax(k0, k1), f32x4.pmax(k2, k3)), top);
     v128.store(column(k), k0);
     v128.store(column(k), k1, 16);
     v128.store(column(k), k2, 32);
@@ -97,7 +88,6 @@ function loadRows(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
     d += step;
   }
   v128.store(rowScratch, peak, TURNED_BYTES);
-  v128.store(rowScratch, top, TURNED_BYTES + 16);
 }
 
 // @ts-ignore: decorator

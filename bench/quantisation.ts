@@ -15,7 +15,7 @@ import { roundQ41, studentT } from './quantisation-reference.js';
 
 /** Bits a weight takes: scales included, where they are as wide as the format says. */
 const FORMATS = ['int8', 'Q8_0', 'int4', 'Q4_0', 'Q4_1'] as const;
-const BITS = { int8: 8.5, Q8_0: 8.5, int4: 4.5, Q4_0: 4.5, Q4_1: 5 };
+const BITS = { int8: 8.5, Q8_0: 8.5, int4: 5, Q4_0: 4.5, Q4_1: 5 };
 type Errors = Record<(typeof FORMATS)[number], number>;
 
 const engine = await Engine.create();

@@ -115,7 +115,10 @@ export function jobsOf(weights: readonly Weight[], { tensors }: Pick<Shards, 'te
   return weights.flatMap((weight): Job[] => {
     const tensor = tensors.get(weight.name)!;
     const values: Job = { weight, tensor, role: 'values' };
-    return tensor.scale ? [values, { weight, tensor: tensor.scale, role: 'scales' }] : [values];
+    const jobs = [values];
+    if (tensor.scale) jobs.push({ weight, tensor: tensor.scale, role: 'scales' });
+    if (tensor.minimum) jobs.push({ weight, tensor: tensor.minimum, role: 'minimums' });
+    return jobs;
   });
 }
 

@@ -32,7 +32,7 @@ export interface ActualTensor {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly file: { readonly name: string };
-  /** Of a quantised matrix: `joinScales` has checked both. */
+  /** Of a quantised matrix: `joinScales` has checked all its tensors. */
   readonly scale?: unknown;
 }
 

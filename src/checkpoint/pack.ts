@@ -1,6 +1,13 @@
 import { CheckpointError } from '../errors.js';
 import type { Kernels } from '../runtime/kernels.js';
-import { isQuantized, panelBytes, QUANT_BLOCK, QUANT_RECORD_BYTES, type Weight } from '../runtime/weight.js';
+import {
+  isQuantized,
+  panelBytes,
+  QUANT_BLOCK,
+  QUANT_RECORD_BYTES,
+  QUANT_SCALE_BYTES,
+  type Weight,
+} from '../runtime/weight.js';
 import { DTYPE_BYTES } from './dtypes.js';
 import type { CheckpointTensor } from './shards.js';
 
@@ -10,7 +17,6 @@ export type PackKernels = Pick<
   | 'panel8_pack_16'
   | 'panel8_pack_32'
   | 'panel8_put_scales'
-  | 'panel8_take_scales'
   | 'f32_bf16_unpack'
   | 'f32_f16_unpack'
   | 'i8_f32_pack'
@@ -32,8 +38,8 @@ export interface PackMemory {
 export interface Job {
   readonly weight: Weight;
   readonly tensor: CheckpointTensor;
-  /** `scales`: the tensor holds those of a quantised weight, whose values are in another. */
-  readonly role: 'values' | 'scales';
+  /** `scales`, `minimums`: the tensor holds those of a quantised weight, whose values are in another. */
+  readonly role: 'values' | 'scales' | 'minimums';
 }
 
 /** Bytes of a tensor's row: all but the first dimension. */
@@ -45,25 +51,15 @@ export function storedRowBytes({
   return shape[0] === 0 ? 0 : (end - begin) / (shape[0] ?? 1);
 }
 
-/** Bytes that the scales of one panel take as a file holds them. */
-export function panelScaleBytes(K: number): number {
-  return 8 * 2 * Math.ceil(K / QUANT_BLOCK);
-}
-
 /**
  * Puts rows of tensors, as they are stored at `src` (of any alignment), into their places: vectors widened to float32,
  * matrices into panels of 8 outputs; these are quantised if the weight is and the tensor is not.
  */
 export class Packer {
   #memory: PackMemory;
-  #scratch: number;
-  /** Weights whose scales are in their places already: the two tensors of a quantised weight come in any order. */
-  #scaled = new Set<Weight>();
 
-  /** @param scratch pointer to `panelScaleBytes` of the widest quantised weight */
-  constructor(memory: PackMemory, scratch: number) {
+  constructor(memory: PackMemory) {
     this.#memory = memory;
-    this.#scratch = scratch;
   }
 
   /**
@@ -83,7 +79,6 @@ export class Packer {
       const bad = pack(panel, src + at * rowBytes, Math.min(8, rows - at));
       if (bad >= 0) throw badValue(weight, tensor, role, row + at, bad);
     }
-    if (role === 'scales' && row + rows === weight.N) this.#scaled.add(weight);
   }
 
   #vector({ dtype, pointer }: Weight, row: number, rows: number, src: number): void {
@@ -105,35 +100,23 @@ export class Packer {
         return -1;
       };
     }
-    if (role === 'scales') {
+    // The tensors of a quantised weight come in any order: none touches what the others fill.
+    if (role !== 'values') {
       const blocks = Math.ceil(K / QUANT_BLOCK);
       const record = QUANT_RECORD_BYTES[dtype];
+      const place = role === 'scales' ? 0 : QUANT_SCALE_BYTES;
       return (out: number, src: number, rows: number) =>
-        kernels.panel8_put_scales(out, src, rows, blocks, record);
+        kernels.panel8_put_scales(out + place, src, rows, blocks, record);
     }
     if (stored === 'I8' || stored === 'U8') {
-      return (out: number, src: number, rows: number) => this.#repack(weight, out, src, rows);
+      const repack = dtype === 'I8' ? kernels.i8_repack : kernels.i4_repack;
+      return (out: number, src: number, rows: number) => repack(out, src, rows, K);
     }
     const quantize = {
       I8: { F32: kernels.i8_f32_pack, BF16: kernels.i8_bf16_pack, F16: kernels.i8_f16_pack },
       I4: { F32: kernels.i4_f32_pack, BF16: kernels.i4_bf16_pack, F16: kernels.i4_f16_pack },
     }[dtype][stored as 'F32' | 'BF16' | 'F16'];
     return (out: number, src: number, rows: number) => quantize(out, src, rows, K, K);
-  }
-
-  /** Values of a panel with the scales that are there, or with zeros for those to come. */
-  #repack(weight: Weight, out: number, src: number, rows: number): number {
-    const { kernels } = this.#memory;
-    const { K } = weight;
-    const dtype = weight.dtype as 'I8' | 'I4';
-    const blocks = Math.ceil(K / QUANT_BLOCK);
-    if (this.#scaled.has(weight)) {
-      kernels.panel8_take_scales(this.#scratch, out, rows, blocks, QUANT_RECORD_BYTES[dtype]);
-    } else {
-      this.#memory.u8(this.#scratch, panelScaleBytes(K)).fill(0);
-    }
-    const repack = dtype === 'I8' ? kernels.i8_repack : kernels.i4_repack;
-    return repack(out, src, this.#scratch, rows, K);
   }
 }
 
@@ -144,12 +127,12 @@ function badValue(
   firstRow: number,
   index: number,
 ): CheckpointError {
-  const columns = role === 'scales' ? Math.ceil(K / QUANT_BLOCK) : K;
+  const columns = role === 'values' ? K : Math.ceil(K / QUANT_BLOCK);
   const row = firstRow + Math.floor(index / columns);
   const where = `${tensor.file.name}, tensor ${tensor.name}, row ${row}, column ${index % columns}`;
-  if (role === 'scales') {
+  if (role !== 'values') {
     return new CheckpointError({
-      what: 'a scale is not finite',
+      what: `a ${role === 'scales' ? 'scale' : 'minimum'} is not finite`,
       where,
       expected: 'a finite number',
       got: 'another',
@@ -166,7 +149,7 @@ function badValue(
   return new CheckpointError({
     what: `a value cannot be quantised to ${dtype}`,
     where: name === tensor.name ? where : `${where} (${name})`,
-    expected: 'a finite value of magnitude below 2^127',
+    expected: `a finite value of magnitude below 2^${dtype === 'I4' ? 126 : 127}`,
     got: 'another',
   });
 }

@@ -13,6 +13,8 @@ export interface CheckpointTensor extends TensorInfo {
   readonly file: SafetensorsFile;
   /** The scales of a quantised matrix, where `joinScales` has joined them to it. */
   readonly scale?: CheckpointTensor;
+  /** The minimums of one in 4 bits, likewise. */
+  readonly minimum?: CheckpointTensor;
 }
 
 /** The weight files of a checkpoint, open, with all their tensors. */

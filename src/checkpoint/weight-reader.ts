@@ -1,7 +1,7 @@
 import { CheckpointError } from '../errors.js';
 import type { Heap } from '../runtime/heap.js';
 import { turn } from '../runtime/steps.js';
-import { type Job, Packer, type PackKernels, panelScaleBytes, storedRowBytes } from './pack.js';
+import { type Job, Packer, type PackKernels, storedRowBytes } from './pack.js';
 import type { SafetensorsFile } from './safetensors.js';
 import { type ByteSource, checkSignal } from './source.js';
 
@@ -63,15 +63,7 @@ interface Reading {
 
 /** Bytes of wasm memory that reading these tensors takes beside their final place. */
 export function stagingBytes(jobs: readonly Job[], { pieceBytes, ahead } = SIZES): number {
-  return ahead * slotBytes(jobs, pieceBytes) + scratchBytes(jobs);
-}
-
-/** For the scales of a panel. */
-function scratchBytes(jobs: readonly Job[]): number {
-  return jobs.reduce(
-    (most, { weight: { K }, role }) => (role === 'scales' ? Math.max(most, panelScaleBytes(K)) : most),
-    0,
-  );
+  return ahead * slotBytes(jobs, pieceBytes);
 }
 
 /** A piece holds whole panels of a matrix: at least one, however long its rows are. */
@@ -109,7 +101,7 @@ export class WeightReader {
     this.#engine = engine;
     this.#staging = staging;
     this.#slotBytes = slotBytes(jobs, this.#sizes.pieceBytes);
-    this.#packer = new Packer(engine, staging + this.#sizes.ahead * this.#slotBytes);
+    this.#packer = new Packer(engine);
     this.#jobs = jobs;
     this.#options = options;
     this.#total = jobs.reduce((sum, { tensor }) => sum + tensor.end - tensor.begin, 0);

@@ -143,7 +143,9 @@ async function tokensPerTile(folder: CheckpointFolder, config: SmolVLMConfig): P
 
 function describePart(name: string, expected: readonly ExpectedTensor[], tensors: Tensors): Part {
   const held = expected.map((tensor) => tensors.get(tensor.name)!);
-  const stored = held.flatMap((tensor) => (tensor.scale ? [tensor, tensor.scale] : [tensor]));
+  const stored = held.flatMap((tensor) =>
+    [tensor, tensor.scale, tensor.minimum].filter((one) => one !== undefined),
+  );
   return {
     name,
     tensors: held.length,

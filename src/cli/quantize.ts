@@ -10,8 +10,8 @@ import { megabytes, ProgressLine, seconds } from './terminal.js';
 
 const HELP = `smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4 — a smaller copy of a checkpoint
 
-Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale for each output; norms, biases, patch and
-position embeddings stay as they are. The copy loads like any checkpoint, with the weights that loading MODEL_DIR with this
+Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale (and in 4 bits a minimum) for each output; norms,
+biases, patch and position embeddings stay as they are. The copy loads like any checkpoint, with the weights that loading MODEL_DIR with this
 dtype gives, in the time that reading its files takes. One tensor is in memory at a time.
 
   MODEL_DIR             a folder with config.json and model.safetensors (or shards with their index)

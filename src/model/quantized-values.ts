@@ -5,6 +5,7 @@ import {
   panelBytes,
   QUANT_BLOCK,
   QUANT_RECORD_BYTES,
+  QUANT_SCALE_BYTES,
   type QuantizedDtype,
   type Weight,
 } from '../runtime/weight.js';
@@ -12,16 +13,12 @@ import {
 /** Panels worked on between two pauses. */
 const STEP_PANELS = 32;
 
-/** Rows of a quantised matrix as a file holds them: see src/checkpoint/quantized.ts. */
-export interface StoredRows {
-  readonly values: Uint8Array<ArrayBuffer>;
-  readonly scales: Uint8Array<ArrayBuffer>;
-}
-
 function sizes({ dtype, K }: Weight) {
   const blocks = Math.ceil(K / QUANT_BLOCK);
   return {
     blocks,
+    record: QUANT_RECORD_BYTES[dtype as QuantizedDtype],
+    places: dtype === 'I8' ? [0] : [0, QUANT_SCALE_BYTES],
     panel: panelBytes(dtype, K),
     values: dtype === 'I8' ? K : Math.ceil(K / 2),
     scales: 2 * blocks,
@@ -38,40 +35,51 @@ function scratch<T>(engine: Engine, bytes: number, use: (pointer: number) => T):
   }
 }
 
-/** Rows first … first + count − 1 (first a multiple of 8). @throws MemoryError */
-export function storedRows(engine: Engine, weight: Weight, first: number, count: number): StoredRows {
-  const { panel, values, scales } = sizes(weight);
-  const { i8_unpack_rows, i4_unpack_rows } = engine.kernels;
-  const unpack = weight.dtype === 'I8' ? i8_unpack_rows : i4_unpack_rows;
-  return scratch(engine, count * (values + scales), (toScales) => {
-    // The scales first: they are the ones that need their alignment.
-    const toValues = toScales + count * scales;
+/**
+ * Rows first … first + count − 1 (first a multiple of 8) of the values as a file holds them: src/checkpoint/quantized.ts.
+ * @throws MemoryError
+ */
+export function storedValues(engine: Engine, weight: Weight, first: number, count: number) {
+  const { panel, values } = sizes(weight);
+  const { unpack } = rowKernels(engine, weight.dtype);
+  return scratch(engine, count * values, (to) => {
     for (let at = 0; at < count; at += 8) {
       const from = weight.pointer + ((first + at) / 8) * panel;
-      unpack(toValues + at * values, toScales + at * scales, from, Math.min(8, count - at), weight.K);
+      unpack(to + at * values, from, Math.min(8, count - at), weight.K);
     }
-    return {
-      values: engine.u8(toValues, count * values).slice() as Uint8Array<ArrayBuffer>,
-      scales: engine.u8(toScales, count * scales).slice() as Uint8Array<ArrayBuffer>,
-    };
+    return engine.u8(to, count * values).slice() as Uint8Array<ArrayBuffer>;
   });
 }
 
-/** Rows first … first + count − 1 of the scales alone (first a multiple of 8). */
+/** The same rows of the scales. */
 export function storedScales(engine: Engine, weight: Weight, first: number, count: number) {
-  const { panel, scales, blocks } = sizes(weight);
-  const record = QUANT_RECORD_BYTES[weight.dtype as QuantizedDtype];
+  return headRows(engine, weight, 0, first, count);
+}
+
+/** The same rows of the minimums of a matrix in 4 bits. */
+export function storedMinimums(engine: Engine, weight: Weight, first: number, count: number) {
+  return headRows(engine, weight, QUANT_SCALE_BYTES, first, count);
+}
+
+/** Rows of what lies `place` bytes after the start of every record. */
+function headRows(engine: Engine, weight: Weight, place: number, first: number, count: number) {
+  const { panel, scales, blocks, record } = sizes(weight);
   return scratch(engine, count * scales, (to) => {
     for (let at = 0; at < count; at += 8) {
-      const from = weight.pointer + ((first + at) / 8) * panel;
-      const rows = Math.min(8, count - at);
-      engine.kernels.panel8_take_scales(to + at * scales, from, rows, blocks, record);
+      const from = weight.pointer + ((first + at) / 8) * panel + place;
+      engine.kernels.panel8_take_scales(to + at * scales, from, Math.min(8, count - at), blocks, record);
     }
     return engine.u8(to, count * scales).slice() as Uint8Array<ArrayBuffer>;
   });
 }
 
-/** All values of a quantised matrix, row-major: scale · q, exact. */
+function rowKernels({ kernels }: Engine, dtype: Weight['dtype']) {
+  return dtype === 'I8'
+    ? { unpack: kernels.i8_unpack_rows, repack: kernels.i8_repack }
+    : { unpack: kernels.i4_unpack_rows, repack: kernels.i4_repack };
+}
+
+/** All values of a quantised matrix, row-major, dequantised. */
 export function* dequantizedValues(engine: Engine, weight: Weight): Steps<Float32Array<ArrayBuffer>> {
   const { N, K, dtype, pointer } = weight;
   const out = new Float32Array(N * K);
@@ -112,7 +120,7 @@ function packPanel(engine: Engine, weight: Weight, out: number, rows: Float32Arr
   engine.activations.release(mark);
   if (bad < 0) return;
   const where = `${name}, row ${first + Math.floor(bad / K)}, column ${bad % K}`;
-  const expected = 'a finite value of magnitude below 2^127';
+  const expected = `a finite value of magnitude below 2^${dtype === 'I4' ? 126 : 127}`;
   throw new InputError({ what: 'a value cannot be quantised', where, expected, got: String(rows[bad]) });
 }
 
@@ -145,16 +153,22 @@ function mixPanel(
   added: (row: number) => ArrayLike<number>,
 ): void {
   const { K, dtype } = out;
-  const { panel, values, scales } = sizes(out);
+  const { panel, values, scales, blocks, record, places } = sizes(out);
   const rows = Math.min(8, out.N - first);
   const old = Math.max(0, Math.min(rows, weight.N - first));
-  const { i8_unpack_rows, i4_unpack_rows, i8_repack, i4_repack } = engine.kernels;
-  const unpack = dtype === 'I8' ? i8_unpack_rows : i4_unpack_rows;
-  const repack = dtype === 'I8' ? i8_repack : i4_repack;
+  const { unpack, repack } = rowKernels(engine, dtype);
+  const { panel8_take_scales, panel8_put_scales } = engine.kernels;
   const target = out.pointer + (first / 8) * panel;
-  scratch(engine, 8 * (values + scales), (toScales) => {
-    const toValues = toScales + 8 * scales;
-    if (old > 0) unpack(toValues, toScales, weight.pointer + (first / 8) * panel, old, K);
+  // For each place of the head its scales or minimums, then the values.
+  scratch(engine, 8 * (values + places.length * scales), (heads) => {
+    const toValues = heads + places.length * 8 * scales;
+    const take = (row: number, from: number, count: number) => {
+      places.forEach((place, i) => {
+        panel8_take_scales(heads + (8 * i + row) * scales, from + place, count, blocks, record);
+      });
+      unpack(toValues + row * values, from, count, K);
+    };
+    if (old > 0) take(0, weight.pointer + (first / 8) * panel, old);
     if (rows > old) {
       const fresh = new Float32Array((rows - old) * K);
       for (let r = old; r < rows; r++) {
@@ -165,8 +179,11 @@ function mixPanel(
         );
       }
       packPanel(engine, out, target, fresh, first + old);
-      unpack(toValues + old * values, toScales + old * scales, target, rows - old, K);
+      take(old, target, rows - old);
     }
-    repack(target, toValues, toScales, rows, K);
+    places.forEach((place, i) => {
+      panel8_put_scales(target + place, heads + 8 * i * scales, rows, blocks, record);
+    });
+    repack(target, toValues, rows, K);
   });
 }

@@ -1,5 +1,5 @@
 import { DTYPE_BYTES, type Dtype } from '../checkpoint/dtypes.js';
-import { SCALE_SUFFIX } from '../checkpoint/quantized.js';
+import { MINIMUM_SUFFIX, SCALE_SUFFIX } from '../checkpoint/quantized.js';
 import type { TargetFolder } from '../configuration/save-target.js';
 import { InputError } from '../errors.js';
 
@@ -9,9 +9,9 @@ export interface Entry {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
   readonly bytes: number;
-  /** Values of the matrix that it stands for: 0 for scales. */
+  /** Values of the matrix that it stands for: 0 for scales and minimums. */
   readonly parameters: number;
-  /** One of the two tensors of a quantised matrix: these lie together behind all others, the scales first. */
+  /** One of the tensors of a quantised matrix: these lie together behind all others, the values last. */
   readonly quantized?: boolean;
   /** Its bytes, in pieces that are each done with before the next is asked for. */
   pieces(): AsyncIterable<Uint8Array<ArrayBuffer>> | Iterable<Uint8Array<ArrayBuffer>>;
@@ -90,19 +90,19 @@ async function writeShard(
 }
 
 /**
- * The order of the format's own writer: falling size of the dtype, then the name. Quantised matrices, whose two tensors are
- * made together, follow in pairs; those of an odd number of bytes come last, so that the other scales are aligned.
+ * The order of the format's own writer: falling size of the dtype, then the name. Quantised matrices, whose tensors are
+ * made together, follow one by one; those of an odd number of bytes come last, so that the other scales are aligned.
  */
 function inFileOrder(shard: readonly Entry[]): Entry[] {
   const plain = shard.filter(({ quantized }) => !quantized);
   plain.sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype] || (a.name < b.name ? -1 : 1));
-  const pairs = shard.filter(({ quantized }) => quantized);
-  const odd = new Set(pairs.filter(({ bytes }) => bytes % 2 === 1).map(({ name }) => name));
-  const isOdd = ({ name }: Entry) => odd.has(name) || odd.has(name.replace(SCALE_END, ''));
-  return [...plain, ...pairs.filter((entry) => !isOdd(entry)), ...pairs.filter(isOdd)];
+  const groups = shard.filter(({ quantized }) => quantized);
+  const odd = new Set(groups.filter(({ bytes }) => bytes % 2 === 1).map(({ name }) => name));
+  const isOdd = ({ name }: Entry) => odd.has(name) || odd.has(name.replace(SUFFIX, ''));
+  return [...plain, ...groups.filter((entry) => !isOdd(entry)), ...groups.filter(isOdd)];
 }
 
-const SCALE_END = new RegExp(`${SCALE_SUFFIX}$`);
+const SUFFIX = new RegExp(`(${SCALE_SUFFIX}|${MINIMUM_SUFFIX})$`);
 
 function headerOf(order: readonly Entry[]): Uint8Array<ArrayBuffer> {
   let end = 0;

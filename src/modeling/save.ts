@@ -1,11 +1,11 @@
 import { DTYPE_BYTES, decode } from '../checkpoint/dtypes.js';
-import { SCALE_SUFFIX, STORED_DTYPE, storedShapes } from '../checkpoint/quantized.js';
+import { MINIMUM_SUFFIX, SCALE_SUFFIX, STORED_DTYPE, storedShapes } from '../checkpoint/quantized.js';
 import type { PretrainedConfig } from '../configuration/pretrained-config.js';
 import { openTarget, type SaveTarget } from '../configuration/save-target.js';
 import { InputError } from '../errors.js';
 import { type Level, ownName } from '../model/levels.js';
 import { quantizationConfig } from '../model/quantization.js';
-import { storedRows, storedScales } from '../model/quantized-values.js';
+import { storedMinimums, storedScales, storedValues } from '../model/quantized-values.js';
 import { rowBytes } from '../model/weight-values.js';
 import type { Engine } from '../runtime/engine.js';
 import { turn } from '../runtime/steps.js';
@@ -69,7 +69,7 @@ function configText({ config, className, dtype, dtypes, named }: Saved): string 
   return copy.to_json_string();
 }
 
-/** The tensors that hold a weight: one, or of a quantised matrix two. */
+/** The tensors that hold a weight: one, or of a quantised matrix two or three. */
 function entriesOf(name: string, weight: Weight, engine: Engine, widen: boolean): Entry[] {
   return isQuantized(weight.dtype)
     ? quantizedEntries(name, weight, engine, () => weight)
@@ -107,7 +107,7 @@ export function floatEntry(
   };
 }
 
-/** The scales and the values of a quantised matrix. */
+/** The scales, the minimums (in 4 bits) and the values of a quantised matrix. */
 export function quantizedEntries(
   name: string,
   { dtype: quantized, N, K }: WeightShape,
@@ -117,35 +117,35 @@ export function quantizedEntries(
   const dtype = quantized as 'I8' | 'I4';
   const shapes = storedShapes(dtype, N, K);
   const rows = 8 * Math.max(1, Math.floor(PIECE_BYTES / (8 * shapes.values[1])));
-  async function* pieces(read: (weight: Weight, first: number, count: number) => Uint8Array<ArrayBuffer>) {
+  async function* pieces(read: typeof storedValues) {
     for (let first = 0; first < N; first += rows) {
       const weight = await get();
       void engine.kernels;
-      yield read(weight, first, Math.min(rows, N - first));
+      yield read(engine, weight, first, Math.min(rows, N - first));
       await turn();
     }
   }
   const [, blocks] = shapes.scales;
-  return [
-    {
-      name: name + SCALE_SUFFIX,
-      dtype: 'BF16',
-      shape: shapes.scales,
-      bytes: 2 * N * blocks,
-      parameters: 0,
-      quantized: true,
-      pieces: () => pieces((weight, first, count) => storedScales(engine, weight, first, count)),
-    },
-    {
-      name,
-      dtype: STORED_DTYPE[dtype],
-      shape: shapes.values,
-      bytes: N * shapes.values[1],
-      parameters: N * K,
-      quantized: true,
-      pieces: () => pieces((weight, first, count) => storedRows(engine, weight, first, count).values),
-    },
-  ];
+  const beside = (suffix: string, read: typeof storedValues): Entry => ({
+    name: name + suffix,
+    dtype: 'BF16',
+    shape: shapes.scales,
+    bytes: 2 * N * blocks,
+    parameters: 0,
+    quantized: true,
+    pieces: () => pieces(read),
+  });
+  const values: Entry = {
+    name,
+    dtype: STORED_DTYPE[dtype],
+    shape: shapes.values,
+    bytes: N * shapes.values[1],
+    parameters: N * K,
+    quantized: true,
+    pieces: () => pieces(storedValues),
+  };
+  const minimums = dtype === 'I4' ? [beside(MINIMUM_SUFFIX, storedMinimums)] : [];
+  return [beside(SCALE_SUFFIX, storedScales), ...minimums, values];
 }
 
 function widened(dtype: WeightDtype, piece: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {

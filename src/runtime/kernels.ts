@@ -15,13 +15,15 @@
  * softmax sums accumulate in float64.
  *
  * Quantised operands. W of N rows and K columns is stored in panels of 8 outputs, each ceil(K/32) block records (k past K
- * hold q = 0), weight = scale · q with one bfloat16 scale per output and block:
- *   I8, 272 bytes: 8 scales, then for each of 8 groups of 4 k: 2 halves × `[4 outputs][4 k]` int8, −127 … 127;
- *   I4, 144 bytes: 8 scales, then for each of 8 groups of 4 k: `[4 outputs][4 k]` bytes, q + 8 of output o (0..3) in the low
- *   nibble, of output o + 4 in the high one.
+ * hold q = 0), with one bfloat16 scale, in 4 bits also a minimum, per output and block:
+ *   I8, 272 bytes, weight = scale · q: 8 scales, then for each of 8 groups of 4 k: 2 halves × `[4 outputs][4 k]` int8,
+ *   −127 … 127;
+ *   I4, 160 bytes, weight = scale · q + minimum: 8 scales, 8 minimums, then for each of 8 groups of 4 k:
+ *   `[4 outputs][4 k]` bytes, q = 0 … 15 of output o (0..3) in the low nibble, of output o + 4 in the high one.
  * Rows of `a` are quantised by q_rows_…, block by block of 32 k with a float32 scale; how they lie in memory is the build's own
- * matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), then + bias, each operation rounded to
- * float32; Σ q·a is an exact integer. So M, and splits of rows or of panels, change no bits; nor does the processor.
+ * matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), in 4 bits of that plus
+ * minimum · (scale of a · f32(Σ a)), then + bias, each operation rounded to float32; Σ q·a and Σ a are exact integers. So M,
+ * and splits of rows or of panels, change no bits; nor does the processor.
  */
 export interface Kernels {
   // ---- matrix products: out[M][N] = a[M][K] · Wᵀ (+ bias[N]) ----------------------------------------------------
@@ -44,7 +46,7 @@ export interface Kernels {
   f32_i8w_gemm: QuantizedGemm;
   /** Weights in panels of int4; qa from q_rows_i4w. */
   f32_i4w_gemm: QuantizedGemm;
-  /** out[i] = row ids[i] of a quantised matrix with K columns: scale · q, exact; ids int32, each in range. */
+  /** out[i] = row ids[i] of a quantised matrix with K columns: scale · q, exact; + minimum, rounded; ids int32, each in range. */
   f32_i8w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_i4w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   /**
@@ -70,11 +72,12 @@ export interface Kernels {
   /**
    * One panel in 8 or 4 bits from `rows` (1..8) rows of K float32, bfloat16 or float16 values, row r `ld` elements after
    * row r − 1 (aligned to their size). A panel is ceil(K/32) records, one for every 32 columns; columns past K and rows past
-   * `rows` are zeros. A record is 8 bfloat16 scales, then 8 groups of 4 k: int8 `[2][4 outputs][4 k]`, −127…127 (272 bytes),
-   * or 16 bytes with the nibbles of outputs 0–3 × 4 k low and of outputs 4–7 × 4 k high, q + 8 (144 bytes). A weight is
-   * scale · q with the scale that leaves the least squared error among those tried (assembly/quantize_scale.ts); 4-bit
-   * scales may be negative. A row of a block whose magnitudes are all under 2^−100 becomes zeros.
-   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 in magnitude, and the panel is unfinished.
+   * `rows` are zeros. The records: see "Quantised operands". Scale (never negative) and minimum are those that leave the least
+   * squared error among the roundings tried (assembly/quantize_scale.ts). In 4 bits a block that lies on a grid
+   * scale · q + minimum of bfloat16 numbers, with a 0 and a 15 among its q, is given back exactly. A row of a block whose
+   * magnitudes are all under 2^−100 becomes zeros.
+   * @returns −1; or r·K + k of a weight that is not finite or not below 2^127 (in 4 bits 2^126) in magnitude, and the panel
+   * is unfinished.
    */
   i8_f32_pack: QuantisedPack;
   i8_bf16_pack: QuantisedPack;
@@ -83,19 +86,19 @@ export interface Kernels {
   i4_bf16_pack: QuantisedPack;
   i4_f16_pack: QuantisedPack;
   /**
-   * The same panels from rows that are quantised already, as a file holds them: int8 `[rows][K]`, or nibbles
-   * `[rows][ceil(K/2)]` (q + 8, an even k in the low half), and bfloat16 scales `[rows][ceil(K/32)]` (2-aligned).
-   * @returns −1; or r·K + k of a q of −128, or of the first weight under a scale that is not finite: unfinished then.
+   * The values of the same panels from rows that are quantised already, as a file holds them (of any alignment): int8
+   * `[rows][K]`, or nibbles `[rows][ceil(K/2)]` (an even k in the low half). Scales and minimums stay what they are.
+   * @returns −1; or r·K + k of a q of −128: unfinished then.
    */
-  i8_repack(out: number, q: number, scales: number, rows: number, K: number): number;
-  i4_repack(out: number, q: number, scales: number, rows: number, K: number): number;
-  /** The first `rows` rows of a panel as a file holds them; the last nibble of an odd K is q = 0. */
-  i8_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
-  i4_unpack_rows(q: number, scales: number, panel: number, rows: number, K: number): void;
+  i8_repack(out: number, q: number, rows: number, K: number): number;
+  i4_repack(out: number, q: number, rows: number, K: number): number;
+  /** The values of the first `rows` rows of a panel as a file holds them; the last nibble of an odd K is 0. */
+  i8_unpack_rows(q: number, panel: number, rows: number, K: number): void;
+  i4_unpack_rows(q: number, panel: number, rows: number, K: number): void;
   /**
    * The scales alone of a panel of `blocks` records of `record` bytes, from and to rows as a file holds them,
-   * `[rows][blocks]` (of any alignment).
-   * @returns −1; or r·blocks + block of the first scale that is not finite: unfinished then.
+   * `[rows][blocks]` (of any alignment). With the panel's pointer + 16 (8-aligned is enough) the minimums.
+   * @returns −1; or r·blocks + block of the first one that is not finite: unfinished then.
    */
   panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
   panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;

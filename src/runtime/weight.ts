@@ -18,7 +18,7 @@ export interface Weight {
 /** How a checkpoint stores a weight. */
 export type WeightDtype = 'F32' | 'F16' | 'BF16';
 
-/** Quantised while loading: integers with a bfloat16 scale per output and block of QUANT_BLOCK k. */
+/** Quantised while loading: integers with a bfloat16 scale (I4: and minimum) per output and block of QUANT_BLOCK k. */
 export type QuantizedDtype = 'I8' | 'I4';
 
 /** What a panel's elements may be. */
@@ -27,8 +27,14 @@ export type PanelDtype = WeightDtype | QuantizedDtype;
 /** k that share a scale in quantised weights and activations. */
 export const QUANT_BLOCK = 32;
 
-/** Bytes of one block record of a quantised panel `[ceil(N/8)][ceil(K/32)]`: 8 scales, then 8 × 32 values (see Kernels). */
-export const QUANT_RECORD_BYTES = { I8: 16 + 256, I4: 16 + 128 } as const;
+/** Bytes that 8 scales, or 8 minimums, take in a block record. */
+export const QUANT_SCALE_BYTES = 16;
+
+/**
+ * Bytes of one block record of a quantised panel `[ceil(N/8)][ceil(K/32)]`: 8 scales, of I4 also 8 minimums, then 8 × 32
+ * values (see Kernels).
+ */
+export const QUANT_RECORD_BYTES = { I8: QUANT_SCALE_BYTES + 256, I4: 2 * QUANT_SCALE_BYTES + 128 } as const;
 
 /** Bytes that a weight takes in memory. */
 export function weightBytes(layout: Weight['layout'], dtype: PanelDtype, N: number, K: number): number {

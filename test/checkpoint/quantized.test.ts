@@ -65,18 +65,20 @@ function rowsOf(dtype: QuantizedDtype, tensor: ExpectedTensor): QuantisedRow[] {
 /** The records of src/runtime/kernels.ts, written here once more. */
 function panelsOf(dtype: QuantizedDtype, { N, K }: ExpectedTensor, rows: QuantisedRow[]): Uint8Array {
   const out = new Uint8Array(weightBytes('panel', dtype, N, K));
-  const record = dtype === 'I8' ? 272 : 144;
+  const [record, head] = dtype === 'I8' ? [272, 16] : [160, 32];
   const blocks = Math.ceil(K / 32);
   for (let n = 0; n < Math.ceil(N / 8) * 8; n++) {
     for (let b = 0; b < blocks; b++) {
       const at = ((n >> 3) * blocks + b) * record;
       const scale = rows[n]?.scales[b] ?? 0;
       out.set([scale & 255, scale >> 8], at + 2 * (n & 7));
+      const minimum = rows[n]?.minimums[b] ?? 0;
+      if (dtype === 'I4') out.set([minimum & 255, minimum >> 8], at + 16 + 2 * (n & 7));
       for (let k = 0; k < 32; k++) {
         const q = rows[n]?.q[32 * b + k] ?? 0;
-        const place = at + 16 + (k >> 2) * (dtype === 'I8' ? 32 : 16) + (n & 3) * 4 + (k & 3);
+        const place = at + head + (k >> 2) * (dtype === 'I8' ? 32 : 16) + (n & 3) * 4 + (k & 3);
         if (dtype === 'I8') out[place + (n & 4) * 4] = q & 255;
-        else out[place] |= (q + 8) << (n & 4);
+        else out[place] |= q << (n & 4);
       }
     }
   }
@@ -112,22 +114,22 @@ for (const dtype of QUANTIZED) {
     });
   }
 
-  test(`stored ${dtype}: the same panels, whichever of values and scales comes first, in one file or two`, async () => {
+  test(`stored ${dtype}: the same panels, in whatever order their tensors come, in one file or several`, async () => {
     const expected = SHAPES.map(expectedOf);
     const parts = expected.map((tensor) => {
       const rows = rowsOf(dtype, tensor);
-      const [values, scales] = storedTensors(dtype, tensor, rows);
-      return { tensor, rows, values, scales };
+      return { tensor, rows, stored: storedTensors(dtype, tensor, rows) };
     });
-    const named = (kind: 'values' | 'scales') =>
-      parts.map((part) => [part.tensor.name + (kind === 'scales' ? '_scale' : ''), part[kind]] as const);
-    const values = fileOf(named('values'));
-    const scales = fileOf(named('scales'));
+    const kinds = dtype === 'I8' ? ['', '_scale'] : ['', '_scale', '_min'];
+    const named = kinds.map((suffix, i) =>
+      parts.map(({ tensor, stored }) => [tensor.name + suffix, stored[i]!] as const),
+    );
+    const apart = named.map((tensors) => fileOf(tensors));
     const ways: ByteSource[][] = [
-      [bytesSource(fileOf([...named('values'), ...named('scales')]), 'values first')],
-      [responseSource(streamed(fileOf([...named('scales'), ...named('values')]), 4099), 'scales first')],
-      [bytesSource(values, 'a'), bytesSource(scales, 'b')],
-      [bytesSource(scales, 'a'), responseSource(streamed(values, 10_007), 'b')],
+      [bytesSource(fileOf(named.flat()), 'values first')],
+      [responseSource(streamed(fileOf([...named].reverse().flat()), 4099), 'values last')],
+      apart.map((file, i) => bytesSource(file, `file ${i}`)),
+      [...apart].reverse().map((file, i) => responseSource(streamed(file, 10_007), `stream ${i}`)),
     ];
     for (const sources of ways) {
       const engine = await Engine.create();
@@ -153,14 +155,20 @@ function storedTensors(
   dtype: QuantizedDtype,
   { N, K }: ExpectedTensor,
   rows: QuantisedRow[],
-): [TensorToWrite, TensorToWrite] {
+): TensorToWrite[] {
   const bytes = rows.map((row) => fileBytes(BITS[dtype], row, K));
   const data = Uint8Array.from(Buffer.concat(bytes));
-  const scales = Uint8Array.from(Buffer.concat(rows.map((row) => new Uint8Array(row.scales.slice().buffer))));
-  return [
-    { dtype: dtype === 'I8' ? 'I8' : 'U8', shape: [N, data.length / N], data },
-    { dtype: 'BF16', shape: [N, Math.ceil(K / 32)], data: scales },
-  ];
+  const perBlock = (kind: 'scales' | 'minimums'): TensorToWrite => ({
+    dtype: 'BF16',
+    shape: [N, Math.ceil(K / 32)],
+    data: Uint8Array.from(Buffer.concat(rows.map((row) => new Uint8Array(row[kind].slice().buffer)))),
+  });
+  const values: TensorToWrite = {
+    dtype: dtype === 'I8' ? 'I8' : 'U8',
+    shape: [N, data.length / N],
+    data,
+  };
+  return dtype === 'I8' ? [values, perBlock('scales')] : [values, perBlock('scales'), perBlock('minimums')];
 }
 
 /** A safetensors file with its tensors in this order. */
@@ -208,16 +216,14 @@ test('a value that has no place among the integers is an error with its row and 
   engine.dispose();
 });
 
-test('stored values of −128 and scales that are not finite are errors with their places', async () => {
+test('stored values of −128, scales and minimums that are not finite are errors with their places', async () => {
   const tensor = expectedOf([20, 70]);
   const engine = await Engine.create();
-  const load = async (spoil: (values: Uint8Array, scales: Uint8Array) => void) => {
-    const [values, scales] = storedTensors('I8', tensor, rowsOf('I8', tensor));
-    spoil(values.data as Uint8Array, scales.data as Uint8Array);
-    const file = fileOf([
-      [`${tensor.name}_scale`, scales],
-      [tensor.name, values],
-    ]);
+  const load = async (spoil: (...parts: Uint8Array[]) => void, dtype: QuantizedDtype = 'I8') => {
+    const parts = storedTensors(dtype, tensor, rowsOf(dtype, tensor));
+    spoil(...parts.map(({ data }) => data as Uint8Array));
+    const suffixes = ['', '_scale', '_min'];
+    const file = fileOf(parts.map((part, i) => [tensor.name + suffixes[i], part] as const).reverse());
     const { files, tensors } = await shardsOf(bytesSource(file, 'file'));
     return loadWeights({ files, tensors: joinScales([tensor], tensors, 'folder') }, [tensor], engine);
   };
@@ -230,10 +236,16 @@ test('stored values of −128 and scales that are not finite are errors with the
     expected: '−127 … 127',
     got: '−128',
   });
-  const infinite = (_: Uint8Array, scales: Uint8Array) => scales.set([0x80, 0x7f], 2 * (11 * 3 + 2));
+  const infinite = (...parts: Uint8Array[]) => parts.at(-1)!.set([0x80, 0x7f], 2 * (11 * 3 + 2));
   await rejects(() => load(infinite), CheckpointError, {
     what: 'a scale is not finite',
     where: `file, tensor ${tensor.name}_scale, row 11, column 2`,
+    expected: 'finite',
+    got: 'another',
+  });
+  await rejects(() => load(infinite, 'I4'), CheckpointError, {
+    what: 'a minimum is not finite',
+    where: `file, tensor ${tensor.name}_min, row 11, column 2`,
     expected: 'finite',
     got: 'another',
   });
@@ -241,12 +253,13 @@ test('stored values of −128 and scales that are not finite are errors with the
   engine.dispose();
 });
 
-test('scales that are missing, and tensors of another shape or dtype, are named before anything is read', async () => {
+test('scales or minimums that are missing, and tensors of another shape or dtype, are named before anything is read', async () => {
   const tensor = expectedOf([10, 70]);
   const bytes = (count: number) => new Uint8Array(count);
   const good: Record<string, TensorToWrite> = {
     [tensor.name]: { dtype: 'U8', shape: [10, 35], data: bytes(350) },
     [`${tensor.name}_scale`]: { dtype: 'BF16', shape: [10, 3], data: bytes(60) },
+    [`${tensor.name}_min`]: { dtype: 'BF16', shape: [10, 3], data: bytes(60) },
   };
   const join = async (change: Record<string, TensorToWrite | undefined>) => {
     const all = Object.entries({ ...good, ...change }).filter(([, value]) => value);
@@ -255,6 +268,7 @@ test('scales that are missing, and tensors of another shape or dtype, are named 
   };
   assert.is((await join({})).size, 1);
   const scale = `${tensor.name}_scale`;
+  const minimum = `${tensor.name}_min`;
   const cases: [Record<string, TensorToWrite | undefined>, object][] = [
     [
       { [scale]: undefined },
@@ -263,6 +277,19 @@ test('scales that are missing, and tensors of another shape or dtype, are named 
     [
       { [scale]: { dtype: 'BF16', shape: [10, 2], data: bytes(40) } },
       { what: 'another shape', where: `file, tensor ${scale}`, expected: '[10, 3]', got: '[10, 2]' },
+    ],
+    [
+      { [minimum]: undefined },
+      {
+        what: 'minimums',
+        where: `folder, tensor ${minimum}`,
+        expected: 'BF16 [10, 3]',
+        got: 'no such tensor',
+      },
+    ],
+    [
+      { [minimum]: { dtype: 'BF16', shape: [10, 4], data: bytes(80) } },
+      { what: 'another shape', where: `file, tensor ${minimum}`, expected: '[10, 3]', got: '[10, 4]' },
     ],
     [
       { [scale]: { dtype: 'F32', shape: [10, 3], data: bytes(120) } },

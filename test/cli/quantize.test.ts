@@ -55,13 +55,14 @@ for (const [name, args, dtype] of CASES) {
   });
 }
 
-test('the tensors of the copy are I8 or U8 with BF16 scales for 32 columns, each aligned to its dtype', async () => {
+test('the tensors of the copy are I8, or U8 with minimums, with BF16 scales for 32 columns, each aligned to its dtype', async () => {
   for (const name of ['int8', 'int4']) {
     const { files, tensors } = await (await openCheckpoint(out(name))).weights();
     assert.is(files.length, 1);
     let quantized = 0;
     for (const [tensor, { dtype, shape, begin }] of tensors) {
       const scale = tensors.get(`${tensor}_scale`);
+      const minimum = tensors.get(`${tensor}_min`);
       if (dtype !== 'I8' && dtype !== 'U8') {
         assert.is(scale, undefined, tensor);
         continue;
@@ -73,6 +74,8 @@ test('the tensors of the copy are I8 or U8 with BF16 scales for 32 columns, each
         tensor,
       );
       assert.is(scale!.begin % 2, 0, tensor);
+      assert.equal(minimum?.shape, dtype === 'U8' ? scale!.shape : undefined, tensor);
+      assert.is((minimum?.begin ?? 0) % 2, 0, tensor);
       assert.ok(begin > 0);
       quantized++;
     }

@@ -29,11 +29,12 @@ interface Options {
   bias?: Float32Array;
 }
 
-/** q integers over their whole range, scales of ordinary size and either sign, a few of them 0. */
+/** q integers over their whole range, scales and minimums of ordinary size and either sign, a few of them 0. */
 function randomMatrix(dtype: QuantizedDtype, N: number, K: number, seed: number): QuantizedMatrix {
   const next = random(seed);
-  const q = dtype === 'I8' ? () => Math.floor(next() * 255) - 127 : () => Math.floor(next() * 16) - 8;
-  return matrix(dtype, N, K, q, () => (next() < 0.05 ? 0 : (next() - 0.2) / 50));
+  const q = dtype === 'I8' ? () => Math.floor(next() * 255) - 127 : () => Math.floor(next() * 16);
+  const head = () => (next() < 0.05 ? 0 : (next() - 0.2) / 50);
+  return dtype === 'I8' ? matrix(dtype, N, K, q, head) : matrix(dtype, N, K, q, head, () => -8 * head());
 }
 
 function modelled(variant: Variant, x: Float32Array, w: QuantizedMatrix, M: number, bias?: Float32Array) {
@@ -162,7 +163,7 @@ for (const variant of VARIANTS) {
     });
 
     test(`${title}: the largest integers of either sign pass no accumulator`, () => {
-      const q = dtype === 'I8' ? [-127, 127] : [-8, 7];
+      const q = dtype === 'I8' ? [-127, 127] : [0, 15];
       const rows = [
         () => 1000,
         () => -1000,
@@ -186,6 +187,7 @@ for (const variant of VARIANTS) {
         K,
         (n, k) => q[signs[n % 5]!(k)]!,
         () => 1,
+        () => (dtype === 'I4' ? -8 : 0),
       );
       for (const M of [1, 5]) {
         for (const row of rows) {
@@ -248,8 +250,9 @@ for (const variant of VARIANTS) {
         dtype,
         N,
         K,
-        (n, k) => ((n + k) % 7) - 3,
+        (n, k) => ((n + k) % 7) - (dtype === 'I8' ? 3 : 0),
         () => 0.5,
+        () => (dtype === 'I8' ? 0 : -1.5),
       );
       for (const special of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
         const x = normals(M * K, 3);
@@ -286,7 +289,7 @@ for (const variant of VARIANTS) {
       }
     });
 
-    test(`${title}: rows gathered back are scale · q exactly`, () => {
+    test(`${title}: rows gathered back are scale · q, exactly, or in 4 bits + minimum, rounded once`, () => {
       for (const [N, K] of [
         [1, 1],
         [8, 32],
@@ -308,7 +311,7 @@ for (const variant of VARIANTS) {
         const blocks = Math.ceil(K / 32);
         const want = Float32Array.from({ length: ids.length * K }, (_, i) => {
           const [n, k] = [ids[Math.floor(i / K)]!, i % K];
-          return w.scales[n * blocks + (k >> 5)]! * w.q[n * K + k]!;
+          return w.scales[n * blocks + (k >> 5)]! * w.q[n * K + k]! + w.minimums[n * blocks + (k >> 5)]!;
         });
         sameBits(out, want, `${title}: N ${N}, K ${K}`);
       }

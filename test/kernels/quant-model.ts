@@ -3,13 +3,15 @@ import { QUANT_BLOCK, type QuantizedDtype, weightBytes } from '../../src/runtime
 
 const { fround } = Math;
 
-/** A matrix `[N][K]` of integers with a scale for each row and block of 32. */
+/** A matrix `[N][K]` of integers with a scale, in 4 bits also a minimum, for each row and block of 32. */
 export interface QuantizedMatrix {
   dtype: QuantizedDtype;
   N: number;
   K: number;
   q: Int8Array;
   scales: Float32Array;
+  /** Zeros in 8 bits. */
+  minimums: Float32Array;
 }
 
 export const blocksOf = (K: number) => Math.ceil(K / QUANT_BLOCK);
@@ -21,49 +23,49 @@ export function bf16(value: number): number {
   return new Float32Array(word.buffer)[0]!;
 }
 
-/** A matrix whose every integer and scale the caller's functions give (scales are truncated to bfloat16). */
+/** A matrix whose every integer, scale and minimum the caller's functions give (the latter are truncated to bfloat16). */
 export function matrix(
   dtype: QuantizedDtype,
   N: number,
   K: number,
   q: (n: number, k: number) => number,
   scale: (n: number, block: number) => number,
+  minimum: (n: number, block: number) => number = () => 0,
 ): QuantizedMatrix {
   const blocks = blocksOf(K);
+  const perBlock = (of: typeof scale) =>
+    Float32Array.from({ length: N * blocks }, (_, i) => bf16(of(Math.floor(i / blocks), i % blocks)));
   return {
     dtype,
     N,
     K,
     q: Int8Array.from({ length: N * K }, (_, i) => q(Math.floor(i / K), i % K)),
-    scales: Float32Array.from({ length: N * blocks }, (_, i) =>
-      bf16(scale(Math.floor(i / blocks), i % blocks)),
-    ),
+    scales: perBlock(scale),
+    minimums: perBlock(minimum),
   };
 }
 
 /** The panels of a matrix as bytes. */
-export function packed({ dtype, N, K, q, scales }: QuantizedMatrix): Uint8Array {
+export function packed({ dtype, N, K, q, scales, minimums }: QuantizedMatrix): Uint8Array {
   const blocks = blocksOf(K);
   const out = new Uint8Array(weightBytes('panel', dtype, N, K));
   const view = new DataView(out.buffer);
   const record = out.length / Math.ceil(N / 8) / blocks;
-  // Nibbles of k and outputs that do not exist are q = 0.
-  for (let at = 0; at < out.length && dtype === 'I4'; at += record) out.fill(0x88, at + 16, at + record);
+  const head = dtype === 'I4' ? 32 : 16;
+  const word = (x: number) => new Uint32Array(Float32Array.of(x).buffer)[0]! >>> 16;
   for (let n = 0; n < N; n++) {
     const o = n % 8;
     for (let block = 0; block < blocks; block++) {
       const at = ((n >> 3) * blocks + block) * record;
-      const word = new Uint32Array(Float32Array.of(scales[n * blocks + block]!).buffer)[0]!;
-      view.setUint16(at + 2 * o, word >>> 16, true);
+      view.setUint16(at + 2 * o, word(scales[n * blocks + block]!), true);
+      if (dtype === 'I4') view.setUint16(at + 16 + 2 * o, word(minimums[n * blocks + block]!), true);
       for (let j = 0; j < QUANT_BLOCK && block * QUANT_BLOCK + j < K; j++) {
         const value = q[n * K + block * QUANT_BLOCK + j]!;
         const group = j >> 2;
         if (dtype === 'I8') {
-          out[at + 16 + group * 32 + (o >> 2) * 16 + (o & 3) * 4 + (j & 3)] = value;
+          out[at + head + group * 32 + (o >> 2) * 16 + (o & 3) * 4 + (j & 3)] = value;
         } else {
-          const byte = at + 16 + group * 16 + (o & 3) * 4 + (j & 3);
-          const shift = o < 4 ? 0 : 4;
-          out[byte] = (out[byte]! & (0xf0 >> shift)) | ((value + 8) << shift);
+          out[at + head + group * 16 + (o & 3) * 4 + (j & 3)]! |= value << (o < 4 ? 0 : 4);
         }
       }
     }
@@ -144,12 +146,17 @@ export function product(
     for (let n = 0; n < N; n++) {
       let total = 0;
       for (let block = 0; block < blocks; block++) {
-        let sum = 0;
+        let [sum, rowSum] = [0, 0];
         for (let k = block * QUANT_BLOCK; k < Math.min(K, (block + 1) * QUANT_BLOCK); k++) {
           sum += rows.v[m * K + k]! * w.q[n * K + k]!;
+          rowSum += rows.v[m * K + k]!;
         }
-        const scale = fround(w.scales[n * blocks + block]! * rows.scales[m * blocks + block]!);
-        const value = fround(fround(sum) * scale);
+        const scale = rows.scales[m * blocks + block]!;
+        let value = fround(fround(sum) * fround(w.scales[n * blocks + block]! * scale));
+        if (w.dtype === 'I4') {
+          const term = fround(scale * fround(rowSum));
+          value = fround(value + fround(w.minimums[n * blocks + block]! * term));
+        }
         total = fround(total + value);
       }
       out[m * N + n] = bias ? fround(total + bias[n]!) : total;

@@ -1,7 +1,7 @@
 /** Weights rounded in place to what a quantised format would hold, for float runs that show the rounding's effect alone. */
 import type { Engine } from '../../src/runtime/engine.js';
 import type { Steps } from '../../src/runtime/steps.js';
-import type { Weight } from '../../src/runtime/weight.js';
+import { panelBytes, type Weight } from '../../src/runtime/weight.js';
 
 export type QuantisedBits = 8 | 4;
 
@@ -38,34 +38,21 @@ export function* roundWeights(
   }
 }
 
-/** scale · q of the packing kernels, at most 8 rows at a time. */
+/** What the packing kernels make of weights, dequantised; at most 8 rows at a time. */
 export function quantisedRounding(engine: Engine, bits: QuantisedBits): RowRounding {
   return (rows, K) => {
     const { kernels } = engine;
     const mark = engine.activations.mark();
     const count = rows.length / K;
-    const blocks = Math.ceil(K / 32);
     const source = engine.upload(rows, [count, K]);
-    const panel = engine.activations.allocate(blocks * (bits === 8 ? 272 : 144));
-    const stride = bits === 8 ? K : Math.ceil(K / 2);
-    const q = engine.activations.allocate(count * stride);
-    const scales = engine.activations.allocate(2 * count * blocks);
+    const panel = engine.activations.allocate(panelBytes(bits === 8 ? 'I8' : 'I4', K));
     const pack = bits === 8 ? kernels.i8_f32_pack : kernels.i4_f32_pack;
     const place = pack(panel, source.pointer, count, K, K);
     if (place >= 0) throw new Error(`row ${Math.floor(place / K)}, column ${place % K} is not finite`);
-    const unpack = bits === 8 ? kernels.i8_unpack_rows : kernels.i4_unpack_rows;
-    unpack(q, scales, panel, count, K);
-    const levels = engine.u8(q, count * stride);
-    const scaleBytes = engine.u8(scales, 2 * count * blocks);
-    const words = new Uint16Array(scaleBytes.buffer, scaleBytes.byteOffset, count * blocks);
-    const values = new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
-    const out = Float32Array.from(rows, (_, i) => {
-      const row = Math.floor(i / K);
-      const k = i % K;
-      const byte = levels[row * stride + (bits === 8 ? k : k >> 1)]!;
-      const level = bits === 8 ? (byte << 24) >> 24 : ((byte >> (4 * (k & 1))) & 15) - 8;
-      return values[row * blocks + (k >> 5)]! * level;
-    });
+    const ids = engine.uploadInt32(Int32Array.from({ length: count }, (_, row) => row));
+    const gather = bits === 8 ? kernels.f32_i8w_gather : kernels.f32_i4w_gather;
+    gather(source.pointer, panel, ids, count, K);
+    const out = engine.download(source);
     engine.activations.release(mark);
     return out;
   };
