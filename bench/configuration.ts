@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, MemoryError } from '../src/errors.js';
 import { type PretrainedOptions, SmolVLMForConditionalGeneration } from '../src/modeling.js';
-import type { Engine } from '../src/runtime/engine.js';
 import { root } from '../test/support/paths.js';
 import type { Arithmetic } from './ceilings.js';
 
@@ -108,21 +107,15 @@ export async function openModel(
   throw new Unsupported(`without effect here: ${missing.join(', ')}`);
 }
 
-/** What says nothing by itself is looked up in the model: an option that is passed over in silence measures something else. */
-function optionsWithoutEffect(model: object, configuration: Configuration): string[] {
+/** An option that is passed over in silence would measure something else: the model says what it does. */
+function optionsWithoutEffect(
+  model: SmolVLMForConditionalGeneration,
+  configuration: Configuration,
+): string[] {
   const { threads, kv_cache_dtype, low_memory } = configuration;
-  const { model: inner } = model as unknown as { model: Inner };
   const missing: string[] = [];
-  if (inner.ops.engine.threads !== threads) missing.push('threads');
-  if (kv_cache_dtype && (inner.kv_cache_dtype ?? 'float32') !== kv_cache_dtype)
-    missing.push('kv_cache_dtype');
-  if (low_memory && !inner.streams) missing.push('low_memory (all layers fit)');
+  if (model.threads !== threads) missing.push('threads');
+  if (kv_cache_dtype && model.kv_cache_dtype !== kv_cache_dtype) missing.push('kv_cache_dtype');
+  if (low_memory && !model.low_memory) missing.push('low_memory (all layers fit)');
   return missing;
-}
-
-/** What the public class keeps to itself. */
-interface Inner {
-  readonly ops: { readonly engine: Engine };
-  readonly kv_cache_dtype?: string;
-  readonly streams?: object;
 }
