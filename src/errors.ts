@@ -75,3 +75,8 @@ export function abortError(signal: AbortSignal): Error {
   if (signal.reason instanceof Error) return signal.reason;
   return new DOMException('The operation was aborted', 'AbortError');
 }
+
+/** @throws the error a cancelled call rejects with, once the signal is aborted */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
+}

@@ -1,3 +1,5 @@
+import { checkSignal } from '../errors.js';
+
 /**
  * A computation that can pause: it yields between kernel calls, each of which takes a few milliseconds at most. Whoever
  * drives it decides what happens there: nothing, a turn of the event loop, or the end. Where it yields a promise, it cannot
@@ -58,6 +60,23 @@ export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void)
     // Lets the computation release its scopes when it is left early.
     steps.return(undefined as T);
   }
+}
+
+/** What comes of a promise, or the signal's reason as soon as it is aborted: for work that cannot be called off. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      try {
+        checkSignal(signal);
+      } catch (reason) {
+        reject(reason);
+      }
+    };
+    signal.addEventListener('abort', stop);
+    stop();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }
 
 /** One turn of the event loop: timers, I/O and signals get through. */

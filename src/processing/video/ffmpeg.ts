@@ -88,7 +88,7 @@ async function openPath(
       ...['-sws_flags', 'bicubic+accurate_rnd+full_chroma_int+bitexact'],
       ...['-f', 'image2pipe', '-c:v', 'ppm', '-pix_fmt', 'rgb24', 'pipe:1'],
     ];
-    return readPpmStream(runProgram('ffmpeg', args, options, where, abort), maxPixels, where);
+    return readPpmStream(runProgram('ffmpeg', args, options, where, abort), maxPixels, where, abort);
   };
   return {
     metadata,
