@@ -94,7 +94,8 @@ function needsScript({ frame: { components } }: JpegFile): boolean {
 async function decodePng(bytes: Uint8Array, options: DecodeOptions): Promise<DecodedImage> {
   const { width, height } = readPngHeader(bytes);
   checkBudget('PNG', width, height, options);
-  const file = readPngFile(bytes);
+  const { signal } = options;
+  const file = await paced(readPngFile(bytes), signal);
   if (file.data.length === 0) {
     throw new ImageError({
       what: 'PNG: no pixels',
@@ -103,7 +104,6 @@ async function decodePng(bytes: Uint8Array, options: DecodeOptions): Promise<Dec
       got: 'none before the end',
     });
   }
-  const { signal } = options;
   const { data, channels, mode } = await paced(decodePngPixels(file, options.alpha === 'keep'), signal);
   return upright({ data, width, height, channels }, orientationOfPng(file), signal, {
     format: 'PNG',
