@@ -63,6 +63,11 @@ export class DisposedError extends SmolVLMError {
   override readonly name: string = 'DisposedError';
 }
 
+/** A worker thread failed or ended by itself. Where it ended, the model is of no more use: dispose of it and load it again. */
+export class WorkerError extends SmolVLMError {
+  override readonly name: string = 'WorkerError';
+}
+
 function describe({ what, where, expected, got }: ErrorDetails): string {
   let text = `${what} (${where})`;
   if (expected !== undefined) text += `: expected ${expected}`;

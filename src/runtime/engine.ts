@@ -15,7 +15,7 @@ import {
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import type { Kernels } from './kernels.js';
 import { WorkerPool } from './pool.js';
-import { Pace, runSteps, type Steps } from './steps.js';
+import { orAborted, Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
 
 export type { EngineOptions } from './engine-options.js';
@@ -233,18 +233,20 @@ export class Engine {
 
   /**
    * Runs a computation in a scope of its own: what it allocates among the activations is gone when it ends, however it
-   * ends. Computations wait for each other.
+   * ends. Computations wait for each other; an abort is answered at once while one waits.
    * @throws AbortError (the signal's reason) when `signal` is aborted; DisposedError after `dispose()`.
    */
   run<T>(compute: () => Steps<T>, signal?: AbortSignal): Promise<T> {
-    const result = this.#last.then(async () => {
+    const before = this.#last;
+    const inTurn = async () => {
+      await orAborted(before, signal);
       this.#look(signal);
       await this.#start();
       const mark = this.activations.mark();
       const skip = () => this.#pool?.skip();
       signal?.addEventListener('abort', skip);
       try {
-        return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal));
+        return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal), signal);
       } finally {
         signal?.removeEventListener('abort', skip);
         await this.#pool?.settle();
@@ -253,8 +255,10 @@ export class Engine {
           this.activations.release(mark);
         }
       }
-    });
-    this.#last = result.catch(() => {});
+    };
+    const result = inTurn();
+    // One that gave up waiting must not let the next one overtake those before it.
+    this.#last = Promise.all([before, result.catch(() => {})]);
     return result;
   }
 

@@ -39,10 +39,15 @@ export class Pace {
 }
 
 /**
- * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw:
- * the computation then releases what it holds and ends.
+ * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw: the
+ * computation then releases what it holds and ends. An abort of the signal ends a wait too.
  */
-export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void): Promise<T> {
+export async function runSteps<T>(
+  steps: Steps<T>,
+  pace: Pace,
+  look: () => void,
+  signal?: AbortSignal,
+): Promise<T> {
   try {
     for (;;) {
       if (pace.isDue) {
@@ -52,7 +57,7 @@ export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void)
       const { done, value } = steps.next();
       if (done) return value;
       if (value) {
-        await value;
+        await orAborted(value, signal);
         look();
       }
     }
