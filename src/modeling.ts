@@ -168,6 +168,7 @@ export type { GenerateArguments } from './generation/generate.js';
 export type { LogitsProcessor, StoppingCriterion } from './generation/hooks.js';
 export type { GenerationOptions } from './generation/options.js';
 export type { GenerateOutput } from './generation/output.js';
+export type { GenerationProgress } from './generation/progress.js';
 export type { Streamer } from './generation/run.js';
 export { TextStreamer, type TextStreamerOptions } from './generation/text-streamer.js';
 export { KVCache as DynamicCache } from './model/cache.js';

@@ -1,5 +1,11 @@
 /** Pictures and prompts in, tensors out; ids in, text out. Knows neither weights nor the runtime. */
-export { type ChatContent, type ChatMessage, findChatTemplate, renderChatTemplate } from './chat-template.js';
+export {
+  type ChatContent,
+  type ChatMessage,
+  findChatTemplate,
+  normalizeMessages,
+  renderChatTemplate,
+} from './chat-template.js';
 export { DEFAULT_MAX_PIXELS, type DecodedImage, type DecodeOptions, decodeImage } from './decode.js';
 export * from './fast/index.js';
 export { detectFormat } from './formats.js';
