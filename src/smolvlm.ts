@@ -1,6 +1,6 @@
 import { Answer } from './chat/answer.js';
 import { type AnswerOptions, ask, type CallHooks } from './chat/ask.js';
-import { holdPictures, type MediaSource, mediaPiece, text } from './chat/content.js';
+import { holdMedia, type MediaSource, mediaPiece, text } from './chat/content.js';
 import { readSession } from './chat/saved-session.js';
 import { ChatSession, type SessionOptions } from './chat/session.js';
 import type { CheckpointLocation } from './checkpoint/folder.js';
@@ -8,7 +8,7 @@ import { InputError } from './errors.js';
 import { AutoModelForImageTextToText } from './modeling/auto-model.js';
 import type { PretrainedOptions } from './modeling/options.js';
 import type { SmolVLMForConditionalGeneration } from './modeling.js';
-import { type ProcessorOptions, SmolVLMProcessor } from './processing/index.js';
+import { FeatureCache, type ProcessorOptions, SmolVLMProcessor } from './processing/index.js';
 
 /** Options of `SmolVLM.from_pretrained`: the model's, and the processor's in an object of their own. */
 export interface SmolVLMOptions extends PretrainedOptions {
@@ -26,6 +26,8 @@ export interface SmolVLMOptions extends PretrainedOptions {
 export class SmolVLM {
   readonly model: SmolVLMForConditionalGeneration;
   readonly processor: SmolVLMProcessor;
+  /** What pictures became, for later turns about the same ones: 64 MiB at most, one picture of 17 tiles. */
+  readonly feature_cache = new FeatureCache();
 
   constructor(model: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor) {
     this.model = model;
@@ -68,7 +70,7 @@ export class SmolVLM {
       const pieces = await Promise.all(list.map((source, i) => mediaPiece(source, `media[${i}]`)));
       const message = { role: 'user', content: [...pieces, text(prompt)] };
       const { load_image, max_bytes } = options.processor_options ?? {};
-      const messages = await holdPictures([message], { load_image, max_bytes, signal });
+      const messages = await holdMedia([message], { load_image, max_bytes, signal });
       return ask(this, messages, options, emit, signal);
     }, signal);
   }
@@ -89,5 +91,6 @@ export class SmolVLM {
   /** Frees the engine with the weights and ends its workers. Answers under way reject with DisposedError. */
   dispose(): void {
     this.model.dispose();
+    this.feature_cache.clear();
   }
 }

@@ -3,7 +3,12 @@ import type { GenerateArguments } from '../generation/generate.js';
 import type { GenerationOptions } from '../generation/options.js';
 import type { GenerationProgress } from '../generation/progress.js';
 import type { SmolVLMForConditionalGeneration } from '../modeling.js';
-import type { ChatMessage, SmolVLMProcessor, TokenizedChatOptions } from '../processing/index.js';
+import type {
+  ChatMessage,
+  FeatureCache,
+  SmolVLMProcessor,
+  TokenizedChatOptions,
+} from '../processing/index.js';
 import { type AnswerResult, checkAborted } from './answer.js';
 
 /** How far an answer is: pictures are read and cut, tiles encoded, the prompt computed, tokens made. */
@@ -23,7 +28,14 @@ export interface AnswerOptions
   /** Options of `apply_chat_template`, such as `do_image_splitting: false`, `size`, `num_frames`, `chat_template`. */
   processor_options?: Omit<
     TokenizedChatOptions,
-    'tokenize' | 'return_dict' | 'return_tensors' | 'add_generation_prompt' | 'images' | 'videos' | 'signal'
+    | 'tokenize'
+    | 'return_dict'
+    | 'return_tensors'
+    | 'add_generation_prompt'
+    | 'images'
+    | 'videos'
+    | 'signal'
+    | 'feature_cache'
   >;
 }
 
@@ -41,6 +53,7 @@ export interface CallHooks
 export interface Parts {
   readonly model: SmolVLMForConditionalGeneration;
   readonly processor: SmolVLMProcessor;
+  readonly feature_cache: FeatureCache;
 }
 
 const DEFAULT_NEW_TOKENS = 512;
@@ -56,7 +69,7 @@ const REFUSED = [
 
 /** The answer to a conversation, its text given out as it is made. */
 export async function ask(
-  { model, processor }: Parts,
+  { model, processor, feature_cache }: Parts,
   messages: readonly ChatMessage[],
   { processor_options, progress_callback, ...options }: AnswerOptions & CallHooks,
   emit: (piece: string) => void,
@@ -71,6 +84,7 @@ export async function ask(
     add_generation_prompt: true,
     tokenize: true,
     return_dict: true,
+    feature_cache,
     signal,
   });
   checkAborted(signal);

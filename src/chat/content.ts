@@ -1,11 +1,13 @@
 /** What people say in a conversation, as the messages that the chat template takes. */
+import { nodeFileSystem } from '../checkpoint/node.js';
 import { InputError } from '../errors.js';
 import {
   type ChatContent,
   type ChatMessage,
+  decodeBase64,
   detectFormat,
   type ImageSource,
-  load_image,
+  loadPicture,
   type MediaOptions,
   type VideoInput,
 } from '../processing/index.js';
@@ -89,12 +91,15 @@ function isWebm([a, b, c, d]: Uint8Array): boolean {
   return a === 0x1a && b === 0x45 && c === 0xdf && d === 0xa3;
 }
 
+/** Larger videos stay where they are, and are read again for each turn. */
+const MAX_VIDEO_BYTES = 64 << 20;
+
 /**
- * The same messages with the bytes of pictures in the place of paths, URLs and Blobs: what is said once stays what it was
- * when it was said. Videos stay where they are.
+ * The same messages with the bytes of pictures and videos in the place of paths, URLs and Blobs: what is said once stays what
+ * it was when it was said. Folders of frames, and videos of more than 64 MiB, stay where they are.
  * @throws InputError, naming the message's piece, for what cannot be read
  */
-export async function holdPictures(
+export async function holdMedia(
   messages: readonly ChatMessage[],
   options: MediaOptions,
 ): Promise<ChatMessage[]> {
@@ -106,29 +111,39 @@ export async function holdPictures(
     }
     const content: ChatContent[] = [];
     for (const [p, piece] of message.content.entries()) {
-      content.push(await holdPicture(piece, options, `messages[${m}].content[${p}]`));
+      content.push(await holdPiece(piece, options, `messages[${m}].content[${p}]`));
     }
     held.push({ ...message, content });
   }
   return held;
 }
 
-async function holdPicture(piece: ChatContent, options: MediaOptions, where: string): Promise<ChatContent> {
-  if (piece.type !== 'image') return piece;
-  const { image, url, path } = piece as { image?: unknown; url?: string | URL; path?: string };
-  const source = image ?? url ?? path;
-  if (source instanceof Blob) return { ...piece, image: new Uint8Array(await source.arrayBuffer()) };
+async function holdPiece(piece: ChatContent, options: MediaOptions, where: string): Promise<ChatContent> {
+  const { type } = piece;
+  if (type !== 'image' && type !== 'video') return piece;
+  const { [type]: given, url, path, base64 } = piece as Record<string, unknown>;
+  if (typeof base64 === 'string') return { type, [type]: decodeBase64(base64, { ...options, where }) };
+  const source = given ?? url ?? path;
+  if (source instanceof Blob) return { ...piece, [type]: new Uint8Array(await source.arrayBuffer()) };
   if (typeof source !== 'string' && !(source instanceof URL)) return piece;
-  const { load_image: load } = options;
-  const isUrl = /^[a-z][a-z0-9+.-]+:\/\//i.test(String(source));
-  const bytes =
-    load && !String(source).startsWith('data:')
-      ? await load(isUrl ? { url: String(source) } : { path: String(source) })
-      : await load_image(source, { ...options, where });
+  const place = String(source);
+  if (type === 'video' && !(await canHold(place))) return { type, video: place };
   // Where it came from stays readable, but for what carries the picture itself.
-  const known = String(source).length <= 4096 && !String(source).startsWith('data:');
-  const from = known ? (isUrl ? { url: String(source) } : { path: String(source) }) : {};
-  return { type: 'image', ...from, image: bytes };
+  const from = /^data:/i.test(place) || place.length > 4096 ? {} : reference(place);
+  return { type, ...from, [type]: await loadPicture(place, options, where) };
+}
+
+function reference(place: string): { url: string } | { path: string } {
+  return /^[a-z][a-z0-9+.-]+:\/\//i.test(place) ? { url: place } : { path: place };
+}
+
+/** Whether a video is a file of moderate size, or comes over a network. */
+async function canHold(place: string): Promise<boolean> {
+  if (/^(https?|data):/i.test(place)) return true;
+  const files = await nodeFileSystem().catch(() => undefined);
+  const path = /^file:/i.test(place) ? new URL(place) : place;
+  const stats = await files?.stat(path).catch(() => undefined);
+  return stats?.isFile() === true && stats.size <= MAX_VIDEO_BYTES;
 }
 
 function listOf<T>(value: T | readonly T[] | undefined): T[] {

@@ -7,7 +7,7 @@ import {
 } from '../processing/index.js';
 import { Answer } from './answer.js';
 import { type AnswerOptions, ask, type CallHooks, type Parts } from './ask.js';
-import { holdPictures, type MediaOption, readContent, text, type UserContent } from './content.js';
+import { holdMedia, type MediaOption, readContent, text, type UserContent } from './content.js';
 import { saveSession } from './saved-session.js';
 
 /** Options of a session: how its answers are made unless a call says otherwise, and what it begins with. */
@@ -67,7 +67,7 @@ export class ChatSession {
     return this.#answer(merged, async (signal) => {
       const said = { role: 'user', content: await readContent(content, { images, videos }) };
       const media = { ...mediaOptions(merged), signal };
-      return [...(await holdPictures(this.#messages, media)), ...(await holdPictures([said], media))];
+      return [...(await holdMedia(this.#messages, media)), ...(await holdMedia([said], media))];
     });
   }
 
@@ -83,7 +83,7 @@ export class ChatSession {
         const expected = 'a last message of the user';
         throw new InputError({ what: 'nothing to answer', where: 'messages', expected, got: last });
       }
-      return holdPictures(this.#messages, { ...mediaOptions(merged), signal });
+      return holdMedia(this.#messages, { ...mediaOptions(merged), signal });
     });
   }
 
@@ -125,7 +125,7 @@ export class ChatSession {
    */
   async save({ signal }: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer>> {
     await this.#last;
-    this.#messages = await holdPictures(this.#messages, { ...mediaOptions(this.#options), signal });
+    this.#messages = await holdMedia(this.#messages, { ...mediaOptions(this.#options), signal });
     return saveSession(this.#messages, this.#options);
   }
 
