@@ -1,7 +1,6 @@
 import { Answer } from './chat/answer.js';
 import { type AnswerOptions, ask, type CallHooks } from './chat/ask.js';
 import { holdMedia, type MediaSource, mediaPiece, text } from './chat/content.js';
-import { readSession } from './chat/saved-session.js';
 import { ChatSession, type SessionOptions } from './chat/session.js';
 import type { CheckpointLocation } from './checkpoint/folder.js';
 import { InputError } from './errors.js';
@@ -81,11 +80,12 @@ export class SmolVLM {
   }
 
   /**
-   * A session that was saved, of this model or another.
-   * @throws CheckpointError for bytes that are no saved session
+   * A session that was saved, of this model or another; where it was saved with its cache and of the same weights, it goes on
+   * without computing anything again.
+   * @throws CheckpointError for bytes that are no saved session; AbortError
    */
-  async restore(bytes: Uint8Array): Promise<ChatSession> {
-    return new ChatSession(this, await readSession(bytes));
+  restore(bytes: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<ChatSession> {
+    return ChatSession.restore(this, bytes, signal);
   }
 
   /** Frees the engine with the weights and ends its workers. Answers under way reject with DisposedError. */

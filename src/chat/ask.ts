@@ -2,10 +2,12 @@ import { InputError } from '../errors.js';
 import type { GenerateArguments } from '../generation/generate.js';
 import type { GenerationOptions } from '../generation/options.js';
 import type { GenerationProgress } from '../generation/progress.js';
+import type { GenerateInputs } from '../generation/prompt.js';
 import type { SmolVLMForConditionalGeneration } from '../modeling.js';
 import type {
   ChatMessage,
   FeatureCache,
+  ProcessedInputs,
   SmolVLMProcessor,
   TokenizedChatOptions,
 } from '../processing/index.js';
@@ -69,24 +71,19 @@ const REFUSED = [
 
 /** The answer to a conversation, its text given out as it is made. */
 export async function ask(
-  { model, processor, feature_cache }: Parts,
+  parts: Parts,
   messages: readonly ChatMessage[],
   { processor_options, progress_callback, ...options }: AnswerOptions & CallHooks,
   emit: (piece: string) => void,
   signal: AbortSignal,
 ): Promise<AnswerResult> {
   for (const name of REFUSED) refuse(name, (options as Record<string, unknown>)[name]);
+  const { model, processor } = parts;
   const started = performance.now();
   checkAborted(signal);
   progress_callback?.({ status: 'processing' });
-  const inputs = await processor.apply_chat_template(messages, {
-    ...processor_options,
-    add_generation_prompt: true,
-    tokenize: true,
-    return_dict: true,
-    feature_cache,
-    signal,
-  });
+  const add_generation_prompt = true;
+  const inputs = await promptOf(parts, messages, processor_options, { add_generation_prompt, signal });
   checkAborted(signal);
   const processed = performance.now();
   const prompt = inputs.input_ids.dims[1];
@@ -135,6 +132,28 @@ export async function ask(
       tokens_per_second: ids.length > 1 ? (1000 * (ids.length - 1)) / (ended - started - first) : 0,
     },
   };
+}
+
+/** A conversation as the model's inputs, with what else the processor says. */
+export function promptOf(
+  { processor, feature_cache }: Parts,
+  messages: readonly ChatMessage[],
+  options: AnswerOptions['processor_options'],
+  call: { add_generation_prompt?: boolean; signal?: AbortSignal },
+): Promise<ProcessedInputs> {
+  return processor.apply_chat_template(messages, {
+    ...options,
+    ...call,
+    tokenize: true,
+    return_dict: true,
+    feature_cache,
+  });
+}
+
+/** The model's inputs alone. */
+export function modelInputs(inputs: ProcessedInputs): GenerateInputs {
+  const { input_ids, attention_mask, pixel_values, pixel_attention_mask } = inputs;
+  return { input_ids, attention_mask, pixel_values, pixel_attention_mask };
 }
 
 /** Turns ids into the answer's text; a streamer of `generate`. */

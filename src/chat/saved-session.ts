@@ -4,6 +4,7 @@ import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { bytesSource } from '../checkpoint/source.js';
 import { CheckpointError, InputError } from '../errors.js';
+import type { SavedPrefix } from '../modeling.js';
 import { type ChatMessage, normalizeMessages } from '../processing/index.js';
 import type { AnswerOptions } from './ask.js';
 import type { SessionOptions } from './session.js';
@@ -11,6 +12,9 @@ import type { SessionOptions } from './session.js';
 const FORMAT = 'smolvlm-session/1';
 /** Stands in the JSON for an array, which is a tensor of this name. */
 const TENSOR = '$tensor';
+/** Tensors of what was computed: tokens, and their keys and values. */
+const IDS = 'prefix.ids';
+const SLABS = 'prefix.slabs';
 
 const DTYPES: readonly (readonly [Dtype, new (buffer: ArrayBuffer) => ArrayBufferView])[] = [
   ['U8', Uint8Array],
@@ -25,6 +29,7 @@ const DTYPES: readonly (readonly [Dtype, new (buffer: ArrayBuffer) => ArrayBuffe
 export async function saveSession(
   messages: readonly ChatMessage[],
   options: AnswerOptions,
+  prefix?: SavedPrefix,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const tensors = new Map<string, { dtype: Dtype; shape: number[]; data: Uint8Array }>();
   const names = new Map<object, string>();
@@ -61,23 +66,48 @@ export async function saveSession(
     messages: await plain(messages, 'messages'),
     options: await plain(options, 'options'),
   };
-  return writeSafetensors(tensors, { format: FORMAT, session: JSON.stringify(session) });
+  const metadata: Record<string, string> = { format: FORMAT, session: JSON.stringify(session) };
+  if (prefix) {
+    const { fingerprint, ids, slabs } = prefix;
+    metadata.fingerprint = fingerprint;
+    const bytes = new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
+    tensors.set(IDS, { dtype: 'I32', shape: [ids.length], data: bytes });
+    tensors.set(SLABS, { dtype: 'U8', shape: [slabs.length], data: slabs });
+  }
+  return writeSafetensors(tensors, metadata);
 }
 
 /** @throws CheckpointError for bytes that are no saved session */
-export async function readSession(bytes: Uint8Array): Promise<SessionOptions> {
-  const file = await openSafetensors(bytesSource(bytes, 'session'));
+export async function readSession(
+  bytes: Uint8Array,
+  signal?: AbortSignal,
+): Promise<SessionOptions & { prefix?: SavedPrefix }> {
+  const file = await openSafetensors(bytesSource(bytes, 'session'), signal);
   const format = file.metadata.get('format');
   if (format !== FORMAT) throw damaged('__metadata__.format', FORMAT, format ?? 'none');
   const arrays = new Map<string, unknown>();
-  for (const name of file.tensors.keys()) arrays.set(name, (await file.readTensor(name)).data);
+  for (const name of file.tensors.keys()) arrays.set(name, (await file.readTensor(name, signal)).data);
   const { messages, options } = parse(file, arrays);
+  const prefix = prefixOf(file, arrays);
+  if (messages.length === 0) return { ...options, messages };
   try {
-    return { ...options, messages: normalizeMessages(messages) };
+    return { ...options, messages: normalizeMessages(messages), prefix };
   } catch (error) {
-    if (!(error instanceof InputError) || messages.length === 0) return { ...options, messages: [] };
+    if (!(error instanceof InputError)) throw error;
     throw damaged(error.where, error.expected ?? 'messages', error.got ?? error.what);
   }
+}
+
+function prefixOf(
+  { metadata }: SafetensorsFile,
+  arrays: ReadonlyMap<string, unknown>,
+): SavedPrefix | undefined {
+  const fingerprint = metadata.get('fingerprint');
+  if (fingerprint === undefined) return undefined;
+  const [ids, slabs] = [arrays.get(IDS), arrays.get(SLABS)];
+  if (!(ids instanceof Int32Array)) throw damaged(IDS, 'I32', 'none');
+  if (!(slabs instanceof Uint8Array)) throw damaged(SLABS, 'U8', 'none');
+  return { fingerprint, ids, slabs: slabs as Uint8Array<ArrayBuffer> };
 }
 
 function parse(

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js';
+import type { SavedPrefix } from '../modeling.js';
 import {
   type ChatContent,
   type ChatMessage,
@@ -6,9 +7,9 @@ import {
   normalizeMessages,
 } from '../processing/index.js';
 import { Answer } from './answer.js';
-import { type AnswerOptions, ask, type CallHooks, type Parts } from './ask.js';
+import { type AnswerOptions, ask, type CallHooks, modelInputs, type Parts, promptOf } from './ask.js';
 import { holdMedia, type MediaOption, readContent, text, type UserContent } from './content.js';
-import { saveSession } from './saved-session.js';
+import { readSession, saveSession } from './saved-session.js';
 
 /** Options of a session: how its answers are made unless a call says otherwise, and what it begins with. */
 export interface SessionOptions extends AnswerOptions {
@@ -16,6 +17,15 @@ export interface SessionOptions extends AnswerOptions {
   system?: string;
   /** Earlier messages, behind `system`. */
   messages?: readonly ChatMessage[];
+}
+
+export interface SaveSessionOptions {
+  /**
+   * Saves what was computed too (keys and values: 46 KB a token for the 256M model in float32), so that the restored
+   * session goes on where this one stopped, with the same bits, if it is given to the same weights. Default: false.
+   */
+  cache?: boolean;
+  signal?: AbortSignal;
 }
 
 export type SendOptions = AnswerOptions & CallHooks & MediaOption;
@@ -28,6 +38,8 @@ export type SendOptions = AnswerOptions & CallHooks & MediaOption;
  * Answers of one session come one after the other, those of several sessions side by side.
  */
 export class ChatSession {
+  /** Tokens that a restored session need not compute again: 0 where it was saved without cache, or by another model. */
+  readonly restored_tokens: number;
   readonly #parts: Parts;
   readonly #options: AnswerOptions;
   #messages: ChatMessage[];
@@ -36,7 +48,8 @@ export class ChatSession {
   #asked = 0;
 
   /** @throws InputError for messages that are none */
-  constructor(parts: Parts, { system, messages = [], ...options }: SessionOptions = {}) {
+  constructor(parts: Parts, { system, messages = [], ...options }: SessionOptions = {}, restored_tokens = 0) {
+    this.restored_tokens = restored_tokens;
     this.#parts = parts;
     this.#options = options;
     this.#messages = [
@@ -120,13 +133,30 @@ export class ChatSession {
   }
 
   /**
-   * The session as a file: its messages, options and pictures, in the safetensors format. `restore` makes a session of it.
+   * The session as a file: its messages, options and pictures, in the safetensors format. `SmolVLM.restore` makes a session
+   * of it.
    * @throws InputError for media that cannot be read or saved; AbortError
    */
-  async save({ signal }: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer>> {
+  async save({ cache = false, signal }: SaveSessionOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
     await this.#last;
-    this.#messages = await holdMedia(this.#messages, { ...mediaOptions(this.#options), signal });
-    return saveSession(this.#messages, this.#options);
+    const messages = await holdMedia(this.#messages, { ...mediaOptions(this.#options), signal });
+    this.#messages = messages;
+    let prefix: SavedPrefix | undefined;
+    if (cache && messages.length > 0) {
+      const inputs = await promptOf(this.#parts, messages, this.#options.processor_options, { signal });
+      prefix = await this.#parts.model.save_prefix(modelInputs(inputs), signal);
+    }
+    return saveSession(messages, this.#options, prefix);
+  }
+
+  /** What `save` gave. @throws CheckpointError for bytes that are no saved session; ImageError, AbortError */
+  static async restore(parts: Parts, bytes: Uint8Array, signal?: AbortSignal): Promise<ChatSession> {
+    const { prefix, ...options } = await readSession(bytes, signal);
+    const { messages = [], processor_options } = options;
+    if (!prefix || messages.length === 0) return new ChatSession(parts, options);
+    const inputs = await promptOf(parts, messages, processor_options, { signal });
+    const restored = await parts.model.restore_prefix(modelInputs(inputs), prefix, signal);
+    return new ChatSession(parts, options, restored);
   }
 
   /** When its turn comes: makes the messages, has them answered, and keeps both. */
