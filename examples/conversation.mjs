@@ -1,4 +1,7 @@
-/** A conversation about a picture: answers stream, and later turns compute their own tokens alone. */
+/**
+ * A conversation about a picture: answers stream, and later turns compute their own tokens alone. (The small checkpoint was
+ * taught single questions; what it says to a second one is often wrong.)
+ */
 import { fileURLToPath } from 'node:url';
 import { SmolVLM } from 'smolvlm-wasm';
 
