@@ -23,9 +23,7 @@ export interface AnswerOptions
       'num_return_sequences' | 'return_dict_in_generate' | 'output_scores' | 'output_logits'
     >,
     Pick<GenerateArguments, 'seed' | 'reuse_prefix'> {
-  /**
-   * Default: what generation_config.json says, else 512, and no more than the context has room for.
-   */
+  /** No more than the context has room for. Default: what generation_config.json says, else 512. */
   max_new_tokens?: number | null;
   /** Options of `apply_chat_template`, such as `do_image_splitting: false`, `size`, `num_frames`, `chat_template`. */
   processor_options?: Omit<
@@ -196,16 +194,22 @@ class AnswerText {
   }
 }
 
-/** New tokens at most. */
+/** New tokens at most: what is asked for, as far as the context has room. A prompt that leaves none is refused by `generate`. */
 function newTokens(
   { config, generation_config: defaults }: SmolVLMForConditionalGeneration,
   { max_new_tokens, max_length }: GenerationOptions,
   prompt: number,
 ): number {
-  const given = max_new_tokens ?? (max_length ? max_length - prompt : defaults.max_new_tokens);
-  if (given !== undefined && given !== null) return given;
-  const context = Number(config.text_config.max_position_embeddings);
-  return Math.max(1, Math.min(DEFAULT_NEW_TOKENS, context - prompt));
+  const asked = [
+    max_new_tokens ?? (max_length ? undefined : (defaults.max_new_tokens ?? DEFAULT_NEW_TOKENS)),
+    max_new_tokens ? undefined : remaining(max_length ?? defaults.max_length, prompt),
+    remaining(Number(config.text_config.max_position_embeddings), prompt),
+  ];
+  return Math.min(...asked.filter((count) => count !== undefined));
+}
+
+function remaining(columns: number | null | undefined, prompt: number): number | undefined {
+  return columns ? Math.max(1, columns - prompt) : undefined;
 }
 
 /** Whether the last token ended the answer, also where it was the last one allowed. */

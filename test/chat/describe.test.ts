@@ -138,6 +138,13 @@ test('max_new_tokens and stop strings: finish_reason says which it was', async (
   const stopped = await vlm.describe(PICTURE, undefined, { stop_strings: ['star'] });
   assert.is(stopped.text, 'A red star');
   assert.is(stopped.finish_reason, 'stop');
+  const { max_position_embeddings: context } = vlm.model.config.text_config;
+  const most = await vlm.describe(PICTURE, undefined, { max_new_tokens: 4000, eos_token_id: [] });
+  assert.is(most.usage.total_tokens, context);
+  assert.is(most.finish_reason, 'length');
+  const short = await vlm.describe(PICTURE, undefined, { max_length: 34 });
+  assert.is(short.usage.total_tokens, 34);
+  assert.is(short.finish_reason, 'length');
   const whole = await vlm.describe(PICTURE);
   const exact = await vlm.describe(PICTURE, undefined, { max_new_tokens: whole.ids.length });
   assert.is(exact.finish_reason, 'stop');
