@@ -2,6 +2,7 @@
 import { checkSignal, InputError } from '../errors.js';
 import { type ChatMessage, normalizeMessages } from './chat-template.js';
 import type { ArrayInput } from './fast/planes.js';
+import type { FeatureCache } from './feature-cache.js';
 import type { ImageInput } from './image-input.js';
 import { decodeBase64, load_image } from './load-image.js';
 import { orAborted } from './paced.js';
@@ -24,6 +25,8 @@ export interface MediaOptions {
   signal?: AbortSignal;
   /** The largest file that is read; 256 MiB by default. */
   max_bytes?: number;
+  /** Keeps what pictures and videos became, for calls with the same ones. */
+  feature_cache?: FeatureCache;
 }
 
 /** A picture in memory. */
