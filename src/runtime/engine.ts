@@ -234,13 +234,15 @@ export class Engine {
   /**
    * Runs a computation in a scope of its own: what it allocates among the activations is gone when it ends, however it
    * ends. Computations wait for each other; an abort is answered at once while one waits.
+   * @param options.whole one that must not be broken off once it has begun: an abort is answered until then
    * @throws AbortError (the signal's reason) when `signal` is aborted; DisposedError after `dispose()`.
    */
-  run<T>(compute: () => Steps<T>, signal?: AbortSignal): Promise<T> {
+  run<T>(compute: () => Steps<T>, given?: AbortSignal, options: { whole?: boolean } = {}): Promise<T> {
     const before = this.#last;
     const inTurn = async () => {
-      await orAborted(before, signal);
-      this.#look(signal);
+      await orAborted(before, given);
+      this.#look(given);
+      const signal = options.whole ? undefined : given;
       await this.#start();
       const mark = this.activations.mark();
       const skip = () => this.#pool?.skip();
@@ -269,7 +271,8 @@ export class Engine {
       for (;;) {
         const { done, value } = steps.next();
         if (done) {
-          yield* this.drain();
+          // A result that is whole is not lost to an abort that comes now: it may hold memory.
+          if (this.#pool.pending > 0) yield* this.drain();
           return value;
         }
         if (value) yield value;

@@ -1,4 +1,4 @@
-import { checkSignal } from '../errors.js';
+import { abortError } from '../errors.js';
 
 /**
  * A computation that can pause: it yields between kernel calls, each of which takes a few milliseconds at most. Whoever
@@ -71,15 +71,9 @@ export async function runSteps<T>(
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const stop = () => {
-      try {
-        checkSignal(signal);
-      } catch (reason) {
-        reject(reason);
-      }
-    };
-    signal.addEventListener('abort', stop);
-    stop();
+    const stop = () => reject(abortError(signal));
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
 }

@@ -1,5 +1,5 @@
 /** Video files through the `ffmpeg` and `ffprobe` of the machine: Node, Deno, Bun. */
-import { ImageError } from '../../errors.js';
+import { checkSignal, ImageError } from '../../errors.js';
 import { DEFAULT_MAX_PIXELS } from '../decode.js';
 import type { Planes } from '../fast/planes.js';
 import type { VideoDecoder, VideoFile } from './decoder.js';
@@ -23,6 +23,7 @@ export function ffmpegDecoder(options: FfmpegOptions = {}): VideoDecoder {
   return {
     name: 'ffmpeg',
     async open(file, { maxPixels = DEFAULT_MAX_PIXELS, signal, where = 'video' } = {}) {
+      checkSignal(signal);
       const { path, remove } = await onDisk(file);
       try {
         return await openPath(path, remove, options, maxPixels, signal, where);
