@@ -178,3 +178,9 @@ export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };
  * be 50 MB away, on 100. V8's code and feedback still grow by 3 % in that time, with and without cancelled requests.
  */
 export const SOAK_GROWTH = 0.05;
+
+/** Multiply-adds of one kernel call, which nothing interrupts: 6 to 12 ms, which with a slice of 6 ms keep the promise of 20. */
+export const STEP_MACS = 2e8;
+
+/** Kernel calls between two pauses of a run: norms, rotations and sums go with the product behind them. */
+export const STEP_CALLS = 24;
