@@ -1,11 +1,15 @@
 /** smolvlm-wasm: SmolVLM vision-language models over WebAssembly kernels. See README.md. */
 export { AutoProcessor } from './auto-processor.js';
 export type { CheckpointLocation } from './checkpoint/folder.js';
+export type { HubOptions } from './checkpoint/hub/options.js';
+export type { LoadProgress, ProgressCallback } from './checkpoint/progress.js';
 export {
   CheckpointError,
   ConfigError,
   DisposedError,
   type ErrorDetails,
+  HubError,
+  type HubErrorCode,
   ImageError,
   InputError,
   MemoryError,
