@@ -170,25 +170,35 @@ export class TestHub {
       'X-Repo-Commit,X-Error-Code,X-Error-Message,ETag,Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag';
     response.setHeader('access-control-allow-origin', '*');
     response.setHeader('access-control-expose-headers', expose);
-    if (fault.status !== undefined && fault.status !== 200)
-      return this.#send(seen, response, fault.status, fault.headers);
+    if (fault.status !== undefined && fault.status !== 200) {
+      this.#send(seen, response, fault.status, fault.headers);
+      return;
+    }
     if (method === 'OPTIONS') {
       // As CDNs do: only what needs no preflight is answered.
       return this.#send(seen, response, host === 'hub' ? 200 : 403, {
         'access-control-allow-headers': 'authorization',
       });
     }
-    if (host === 'cdn') return this.#file(seen, request, response, this.#blob(parts[0]), fault, 'cdn');
-    if (parts[0] === 'api' && parts[1] === 'models')
-      return this.#listing(seen, request, response, parts, fault);
+    if (host === 'cdn') {
+      this.#file(seen, request, response, this.#blob(parts[0]), fault, 'cdn');
+      return;
+    }
+    if (parts[0] === 'api' && parts[1] === 'models') this.#listing(seen, request, response, parts, fault);
+    return;
     if (parts[0] === 'api' && parts[1] === 'resolve-cache') {
       const file = this.repositories.get(`${parts[3]}/${parts[4]}`)?.commits[parts[5]]?.[
         parts.slice(6).join('/')
       ];
-      return this.#file(seen, request, response, file, fault, 'git');
+      this.#file(seen, request, response, file, fault, 'git');
+      return;
     }
-    if (parts[2] === 'resolve') return this.#resolve(seen, request, response, parts, fault);
-    return this.#send(seen, response, 404, {});
+    if (parts[2] === 'resolve') {
+      this.#resolve(seen, request, response, parts, fault);
+      return;
+    }
+    this.#send(seen, response, 404, {});
+    return;
   }
 
   #listing(
@@ -198,7 +208,10 @@ export class TestHub {
     parts: string[],
     fault: Fault,
   ): void {
-    if (!this.api) return this.#send(seen, response, 404, {});
+    if (!this.api) {
+      this.#send(seen, response, 404, {});
+      return;
+    }
     const name = `${parts[2]}/${parts[3]}`;
     const found = this.#find(seen, request, response, name, parts[5], false);
     if (!found) return;
@@ -231,17 +244,20 @@ export class TestHub {
     const commit = { 'x-repo-commit': fault.commit ?? found.commit };
     if (!bytes) {
       const code = { 'x-error-code': 'EntryNotFound', 'x-error-message': 'Entry not found' };
-      return this.#send(seen, response, 404, { ...commit, ...code });
+      this.#send(seen, response, 404, { ...commit, ...code });
+      return;
     }
     if (this.isLarge(path)) {
       const linked = { 'x-linked-etag': `"${sha256(bytes)}"`, 'x-linked-size': String(bytes.length) };
       const location = `${this.cdnUrl}/${sha256(bytes)}/?signature=${this.seen.length}`;
-      return this.#send(seen, response, 302, { ...commit, ...linked, ...fault.headers, location });
+      this.#send(seen, response, 302, { ...commit, ...linked, ...fault.headers, location });
+      return;
     }
     const location = `/api/resolve-cache/models/${name}/${found.commit}/${path}`;
     const etag = `"${gitSha1(bytes)}"`;
     if (request.method === 'HEAD') {
-      return this.#send(seen, response, 200, { ...commit, etag, 'content-length': String(bytes.length) });
+      this.#send(seen, response, 200, { ...commit, etag, 'content-length': String(bytes.length) });
+      return;
     }
     this.#send(seen, response, 307, {
       ...commit,
@@ -297,7 +313,10 @@ export class TestHub {
     fault: Fault,
     kind: 'cdn' | 'git',
   ): void {
-    if (!bytes) return this.#send(seen, response, 404, {});
+    if (!bytes) {
+      this.#send(seen, response, 404, {});
+      return;
+    }
     // The CDN's etag is its own, as with the real one.
     const etag = fault.etag ?? `"${kind === 'git' ? gitSha1(bytes) : `cdn-${sha256(bytes).slice(0, 20)}`}"`;
     const headers: Record<string, string> = {
@@ -308,10 +327,15 @@ export class TestHub {
     const condition = request.headers['if-range'];
     const isRange =
       first !== undefined && !fault.ignoreRange && (condition === undefined || condition === etag);
-    if (!isRange) return this.#body(seen, response, 200, headers, bytes, fault);
+    if (!isRange) {
+      this.#body(seen, response, 200, headers, bytes, fault);
+      return;
+    }
     const from = Number(first);
-    if (from >= bytes.length)
-      return this.#send(seen, response, 416, { 'content-range': `bytes */${bytes.length}` });
+    if (from >= bytes.length) {
+      this.#send(seen, response, 416, { 'content-range': `bytes */${bytes.length}` });
+      return;
+    }
     headers['content-range'] = fault.contentRange ?? `bytes ${from}-${bytes.length - 1}/${bytes.length}`;
     this.#body(seen, response, 206, headers, bytes.subarray(from), fault);
   }
@@ -336,11 +360,18 @@ export class TestHub {
       ...headers,
       ...fault.headers,
     });
-    if (seen.method === 'HEAD') return void response.end();
-    if (fault.drip !== undefined) return this.#drip(seen, response, bytes, fault.drip);
+    if (seen.method === 'HEAD') {
+      response.end();
+      return;
+    }
+    if (fault.drip !== undefined) {
+      this.#drip(seen, response, bytes, fault.drip);
+      return;
+    }
     if (fault.stallAfter !== undefined) {
       seen.sent = Math.min(fault.stallAfter, bytes.length);
-      return void response.write(bytes.subarray(0, fault.stallAfter));
+      response.write(bytes.subarray(0, fault.stallAfter));
+      return;
     }
     seen.sent = bytes.length;
     response.end(bytes);
