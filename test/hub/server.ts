@@ -176,16 +176,18 @@ export class TestHub {
     }
     if (method === 'OPTIONS') {
       // As CDNs do: only what needs no preflight is answered.
-      return this.#send(seen, response, host === 'hub' ? 200 : 403, {
-        'access-control-allow-headers': 'authorization',
-      });
+      const allowed = { 'access-control-allow-headers': 'authorization' };
+      this.#send(seen, response, host === 'hub' ? 200 : 403, allowed);
+      return;
     }
     if (host === 'cdn') {
       this.#file(seen, request, response, this.#blob(parts[0]), fault, 'cdn');
       return;
     }
-    if (parts[0] === 'api' && parts[1] === 'models') this.#listing(seen, request, response, parts, fault);
-    return;
+    if (parts[0] === 'api' && parts[1] === 'models') {
+      this.#listing(seen, request, response, parts, fault);
+      return;
+    }
     if (parts[0] === 'api' && parts[1] === 'resolve-cache') {
       const file = this.repositories.get(`${parts[3]}/${parts[4]}`)?.commits[parts[5]]?.[
         parts.slice(6).join('/')
@@ -198,7 +200,6 @@ export class TestHub {
       return;
     }
     this.#send(seen, response, 404, {});
-    return;
   }
 
   #listing(
@@ -374,9 +375,12 @@ export class TestHub {
       return;
     }
     seen.sent = bytes.length;
-    response.end(bytes);
+    if ((fault.length ?? 0) <= bytes.length) {
+      response.end(bytes);
+      return;
+    }
     // A body shorter than it was said to be ends with the connection.
-    if (fault.length !== undefined && fault.length > bytes.length) setTimeout(() => response.destroy(), 5);
+    response.write(bytes, () => setTimeout(() => response.socket?.destroy(), 5));
   }
 
   #drip(seen: Seen, response: ServerResponse, bytes: Uint8Array, piece: number): void {
