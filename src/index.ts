@@ -2,6 +2,7 @@
 export { AutoProcessor } from './auto-processor.js';
 export type { CheckpointLocation } from './checkpoint/folder.js';
 export type { HubOptions } from './checkpoint/hub/options.js';
+export { type Snapshot, type SnapshotOptions, snapshot_download } from './checkpoint/hub/snapshot.js';
 export type { LoadProgress, ProgressCallback } from './checkpoint/progress.js';
 export {
   CheckpointError,

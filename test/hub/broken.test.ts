@@ -189,7 +189,7 @@ const GIVEN_UP: Record<string, [Fault, Partial<HubError>]> = {
       code: 'ChecksumMismatch',
       what: 'the bytes are not the file’s',
       expected: `sha256 ${BLOB}`,
-      got: 'twice',
+      got: 'nothing of it was kept',
     },
   ],
   'a wrong length for ever': [

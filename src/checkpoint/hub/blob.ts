@@ -120,12 +120,20 @@ async function fill(
   }
   const got = hasher?.digest();
   if (got === digest?.hex) return undefined;
+  return wrongBytes(file, got);
+}
+
+/** The whole is not what its digest says. */
+export function wrongBytes(
+  { repository, commit, path, digest }: RemoteFile,
+  got: string | undefined,
+): HubError {
   return new HubError({
     code: 'ChecksumMismatch',
     what: 'the bytes are not the file’s',
-    where: `${file.repository}@${file.commit}, ${file.path}`,
+    where: `${repository}@${commit}, ${path}`,
     expected: `${digest?.kind} ${digest?.hex}; a later try, or another endpoint (HF_ENDPOINT)`,
-    got: `${got}, twice; nothing of it was kept`,
+    got: `${got}; nothing of it was kept`,
   });
 }
 

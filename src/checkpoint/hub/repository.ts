@@ -163,15 +163,20 @@ export class HubRepository implements FolderFiles {
    */
   async close(): Promise<void> {
     if (this.#offline || this.#failed || this.#opened.size === 0 || this.#isPinned) return;
-    const ref = this.#paths.ref(this.#settings.revision);
     const before = await cachedCommit(this.name, this.#settings.revision, this.#storage);
     if (before === this.commit) return;
     for (const path of before === undefined ? [] : await this.#storage.list(this.#paths.snapshot(before))) {
       const isHere = (await this.#storage.size(this.#paths.file(this.commit, path))) !== undefined;
       if (!isHere && (await (await this.#list()).find(path))) return;
     }
+    await this.settle();
+  }
+
+  /** Makes the branch or tag mean this commit for those who are offline. */
+  async settle(): Promise<void> {
+    if (this.#offline || this.#isPinned) return;
     // A cache that cannot be written serves those who read.
-    await this.#storage.writeText(ref, this.commit).catch(() => {});
+    await this.#storage.writeText(this.#paths.ref(this.#settings.revision), this.commit).catch(() => {});
   }
 
   get #isPinned(): boolean {
