@@ -235,9 +235,14 @@ test('shards are fetched small ones first and at most 3 at once; the first failu
   const repository = await open({ cache_dir, progress_callback });
   await repository.prepare(Object.keys(shards));
   assert.is(most, 3);
-  const order = hub.requests('hub', '/resolve/').map(({ path }) => path.slice(-14));
-  assert.match(order[0], 's1');
-  assert.match(order[4], 's9');
+  const order = hub.requests('hub', '/resolve/').map(({ path }) => path.slice(-14, -12));
+  assert.equal(
+    [order.slice(0, 3).sort(), order.slice(3).sort()],
+    [
+      ['s1', 's3', 's5'],
+      ['s7', 's9'],
+    ],
+  );
   hub.reset();
   hub.fault = ({ host }, count) => (host === 'cdn' && count === 1 ? { status: 403 } : { drip: 1 });
   const other = await open({ cache_dir: scratch() });

@@ -137,11 +137,13 @@ export function storageFault(error: unknown, where: string): unknown {
     return noSpace(
       where,
       'room for it; the partial file stays, and a later try goes on from there',
-      String(code ?? name),
+      typeof code === 'string' ? code : String(name),
       error,
     );
   }
-  if (typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) return error;
+  const isFiles = typeof code === 'string' && /^E[A-Z]+$/.test(code);
+  const isBrowsers = error instanceof DOMException && name !== 'AbortError';
+  if (!isFiles && !isBrowsers) return error;
   const expected = 'a cache that can be written: HF_HUB_CACHE, HF_HOME or the option cache_dir name another';
   return new HubError({
     code: 'Storage',

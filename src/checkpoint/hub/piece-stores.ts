@@ -138,6 +138,6 @@ export async function cacheStore(caches = globalThis.caches): Promise<PieceStore
 }
 
 async function freeBytes(): Promise<number | undefined> {
-  const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
+  const { quota, usage } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
   return quota === undefined || usage === undefined ? undefined : quota - usage;
 }
