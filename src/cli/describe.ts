@@ -11,6 +11,7 @@ import type { Model } from '../model/model.js';
 import { type DTypeOption, readOptions } from '../modeling/options.js';
 import type { SmolVLMProcessor } from '../processing/index.js';
 import { readArguments, readInteger, readThreads, UsageError } from './arguments.js';
+import { downloadProgress } from './download.js';
 import { embeddedCheckpoint } from './embedded.js';
 import { megabytes, ProgressLine, seconds } from './terminal.js';
 
@@ -18,7 +19,8 @@ const HELP = `smolvlm describe IMAGE… — answers a question about each pictur
 
   IMAGE…              picture files (JPEG, PNG)
   --prompt TEXT       the question (default: Describe this image.)
-  --model DIR         a checkpoint folder (default: the small one that comes with the package)
+  --model DIR         a checkpoint folder, or ORG/NAME on the Hugging Face hub, which is fetched where it is not cached
+                      (default: the small one that comes with the package)
   --adapter DIR       a PEFT LoRA adapter of that model, merged into it
   --dtype D           float32, float16, bfloat16, int8 or int4: round or quantise the weights while they are read
                       (default: as they are stored, if they fit in memory)
@@ -139,12 +141,12 @@ async function load(
   progress: ProgressLine,
   signal: AbortSignal,
 ): Promise<Loaded> {
-  const folder = await openCheckpoint(location, { signal });
+  const hub = { signal, progress_callback: downloadProgress(progress) };
+  const folder = await openCheckpoint(location, hub);
   try {
     await refuseAdapter(folder);
     const processor = await loadProcessor(folder);
-    const adapter =
-      adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, { signal });
+    const adapter = adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, hub);
     const model = await loadModel(folder, {
       ...readOptions({
         dtype: options.dtype as DTypeOption,

@@ -16,11 +16,12 @@ import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
 import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { PanelDtype } from '../runtime/weight.js';
 import { readArguments, UsageError } from './arguments.js';
-import { megabytes } from './terminal.js';
+import { downloadProgress } from './download.js';
+import { megabytes, ProgressLine } from './terminal.js';
 
 const HELP = `smolvlm info DIR — what a checkpoint folder holds and the memory it will need
 
-  DIR     a folder with config.json and model.safetensors (or shards with their index)
+  DIR     ORG/NAME on the Hugging Face hub, or a folder with config.json and model.safetensors (or shards with their index)
   --adapter DIR  check a PEFT LoRA adapter for it, and say what it changes
   --json  print JSON instead of a table
 
@@ -40,7 +41,8 @@ export async function infoCommand(args: string[]): Promise<number> {
     return 0;
   }
   if (positionals.length !== 1) throw new UsageError(`expected one folder, got ${positionals.length}`);
-  const folder = await openCheckpoint(positionals[0]);
+  const line = new ProgressLine();
+  const folder = await openCheckpoint(positionals[0], { progress_callback: downloadProgress(line) });
   try {
     const info = await checkpointInfo(folder, values.adapter);
     process.stdout.write(values.json ? `${JSON.stringify(info, null, 2)}\n` : table(info));

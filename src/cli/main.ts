@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { SmolVLMError } from '../errors.js';
 import { UsageError } from './arguments.js';
 import { describeCommand } from './describe.js';
+import { downloadCommand } from './download.js';
 import { infoCommand } from './info.js';
 import { parityCommand } from './parity.js';
 import { quantizeCommand } from './quantize.js';
@@ -11,12 +12,15 @@ const HELP = `smolvlm — SmolVLM vision-language models in WebAssembly
 
 Usage:
   smolvlm describe IMAGE… [--prompt TEXT] [--model DIR] [--max-new-tokens N]
+  smolvlm download ORG/NAME [--revision R] [--cache-dir D]
   smolvlm info DIR
   smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--json F] [--html F] [--strict]
   smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4
   smolvlm COMMAND --help
 
 Examples:
+  smolvlm download HuggingFaceTB/SmolVLM-256M-Instruct
+  smolvlm describe photo.jpg --model HuggingFaceTB/SmolVLM-256M-Instruct
   smolvlm describe photo.jpg --model ./SmolVLM-256M-Instruct
   smolvlm describe a.png b.png --prompt "Which shapes are there?"
   smolvlm info ./SmolVLM-256M-Instruct
@@ -27,6 +31,7 @@ type Command = (args: string[]) => Promise<number>;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   describe: describeCommand,
+  download: downloadCommand,
   info: infoCommand,
   parity: parityCommand,
   quantize: quantizeCommand,

@@ -6,6 +6,7 @@ import { PARTS } from '../model/weight-dtypes.js';
 import { quantizeCheckpoint } from '../modeling/quantize.js';
 import type { DTypeName, PartDTypes } from '../modeling.js';
 import { readArguments, UsageError } from './arguments.js';
+import { downloadProgress } from './download.js';
 import { megabytes, ProgressLine, seconds } from './terminal.js';
 
 const HELP = `smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4 — a smaller copy of a checkpoint
@@ -14,7 +15,7 @@ Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale (an
 biases, patch and position embeddings stay as they are. The copy loads like any checkpoint, with the weights that loading MODEL_DIR with this
 dtype gives, in the time that reading its files takes. One tensor is in memory at a time.
 
-  MODEL_DIR             a folder with config.json and model.safetensors (or shards with their index)
+  MODEL_DIR             ORG/NAME on the Hugging Face hub, or a folder with config.json and model.safetensors (or shards with their index)
   OUT_DIR               where to write; made where it is missing
   --dtype D             int8, or int4 (which leaves lm_head and the token embedding at int8)
   --vision D  --connector D  --text D  --head D  --embeddings D
@@ -57,6 +58,7 @@ export async function quantizeCommand(args: string[]): Promise<number> {
   const interrupt = () => controller.abort();
   process.once('SIGINT', interrupt);
   const progress = new ProgressLine();
+  const fetching = downloadProgress(progress);
   const started = performance.now();
   let written = 0;
   try {
@@ -65,7 +67,9 @@ export async function quantizeCommand(args: string[]): Promise<number> {
       adapter: values.adapter,
       max_shard_size: values['max-shard-size'],
       signal: controller.signal,
-      progress_callback: ({ loaded, total }) => {
+      progress_callback: (event) => {
+        if (event.status !== 'load') return fetching(event);
+        const { loaded, total } = event;
         written = total;
         progress.show(`quantising: ${megabytes(loaded)} of ${megabytes(total)} written`);
       },
