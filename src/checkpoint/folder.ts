@@ -1,4 +1,4 @@
-import { CheckpointError, HubError } from '../errors.js';
+import { CheckpointError, checkSignal, HubError } from '../errors.js';
 import { isRepositoryName, openRepository } from './hub/open.js';
 import type { HubOptions } from './hub/options.js';
 import { hasFiles, isNotFound, nodeFileSystem } from './node.js';
@@ -30,6 +30,7 @@ export async function openCheckpoint(
   location: CheckpointLocation,
   options: OpenOptions = {},
 ): Promise<CheckpointFolder> {
+  checkSignal(options.signal);
   if (location instanceof CheckpointFolder) return location;
   return new CheckpointFolder(await filesAt(location, options), options.signal);
 }

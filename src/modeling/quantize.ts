@@ -4,7 +4,7 @@ import { memoryDtypes, readWeights } from '../checkpoint/load.js';
 import type { ExpectedTensor } from '../checkpoint/manifest.js';
 import { type ProgressCallback, percent } from '../checkpoint/progress.js';
 import { openTarget, type SaveTarget } from '../configuration/save-target.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { type OpenWeights, openWeights } from '../model/load.js';
 import { quantizationConfig } from '../model/quantization.js';
 import { Engine } from '../runtime/engine.js';
@@ -55,6 +55,7 @@ export async function quantizeCheckpoint(
   { dtype, adapter, max_shard_size, ...hub }: QuantizeOptions,
 ): Promise<void> {
   const { signal, progress_callback } = hub;
+  checkSignal(signal);
   const limit = parseShardSize(max_shard_size);
   const { dtypes } = readDtype(dtype);
   if (dtypes === 'auto' || !Object.values(dtypes).some(isQuantized)) {
@@ -79,6 +80,7 @@ export async function quantizeCheckpoint(
       await writeTensors(output, entries, limit, signal);
       for (const file of OTHER_FILES) {
         if (await folder.has(file)) await output.write(file, await folder.bytes(file));
+        checkSignal(signal);
       }
       const json = (await folder.json('config.json')) as object;
       const config = { ...json, quantization_config: quantizationConfig(dtypesOfParts(shapes)) };

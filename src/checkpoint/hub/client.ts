@@ -1,5 +1,4 @@
-import { HubError } from '../../errors.js';
-import { checkSignal } from '../source.js';
+import { checkSignal, HubError } from '../../errors.js';
 import { type Asked, badAnswer, broken, refusal } from './faults.js';
 import { TransientError, Watch } from './retry.js';
 import type { HubSettings } from './settings.js';

@@ -1,5 +1,5 @@
+import { checkSignal } from '../../errors.js';
 import { isNotFound, nodeFileSystem, nodeOs } from '../node.js';
-import { checkSignal } from '../source.js';
 import { pause } from './retry.js';
 import type { Lock, Waiting } from './storage.js';
 

@@ -1,5 +1,4 @@
-import { abortError } from '../../errors.js';
-import { checkSignal } from '../source.js';
+import { abortError, checkSignal } from '../../errors.js';
 
 /** Connections at once: more would share the same line, fewer leave it idle while one is set up. */
 const AT_ONCE = 3;

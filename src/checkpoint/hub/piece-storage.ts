@@ -1,4 +1,5 @@
-import { type ByteSource, blobSource, checkSignal } from '../source.js';
+import { checkSignal } from '../../errors.js';
+import { type ByteSource, blobSource } from '../source.js';
 import type { HubStorage, Lock, PartialFile, Waiting } from './storage.js';
 
 /** A store of whole values by key: what OPFS and the Cache API both are. Keys are paths with slashes. */

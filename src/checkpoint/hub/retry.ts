@@ -1,5 +1,4 @@
-import { abortError, type HubError } from '../../errors.js';
-import { checkSignal } from '../source.js';
+import { abortError, checkSignal, type HubError } from '../../errors.js';
 
 export interface RetryPolicy {
   /** Failures in a row without progress, after which it is given up. */

@@ -1,5 +1,5 @@
-import { HubError } from '../../errors.js';
-import { type ByteSource, checkSignal, shortRead } from '../source.js';
+import { checkSignal, HubError } from '../../errors.js';
+import { type ByteSource, shortRead } from '../source.js';
 import type { FolderFiles } from '../storage.js';
 import { wrongBytes } from './blob.js';
 import { HubClient } from './client.js';

@@ -1,5 +1,4 @@
-import { HubError } from '../../errors.js';
-import { checkSignal } from '../source.js';
+import { checkSignal, HubError } from '../../errors.js';
 import type { HubAnswer, HubClient } from './client.js';
 import { type Asked, badAnswer, broken, cut, place } from './faults.js';
 import type { RemoteFile } from './listing.js';
