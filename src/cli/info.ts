@@ -16,17 +16,24 @@ import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
 import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { PanelDtype } from '../runtime/weight.js';
 import { readArguments, UsageError } from './arguments.js';
+import { type HelpPage, printHelp } from './help.js';
 import { megabytes } from './terminal.js';
 
-const HELP = `smolvlm info DIR — what a checkpoint folder holds and the memory it will need
-
-  DIR     a folder with config.json and model.safetensors (or shards with their index)
-  --adapter DIR  check a PEFT LoRA adapter for it, and say what it changes
-  --json  print JSON instead of a table
-
-Example:
-  smolvlm info ./SmolVLM-256M-Instruct
-`;
+const HELP: HelpPage = {
+  usage: ['smolvlm info DIR [--adapter DIR] [--json]'],
+  about: ['Says what a checkpoint folder holds and the memory it will need; reads no weights.'],
+  sections: [
+    {
+      title: 'Options',
+      rows: [
+        ['DIR', 'a folder with config.json and model.safetensors (or shards with their index)'],
+        ['--adapter DIR', 'check a PEFT LoRA adapter for it, and say what it changes'],
+        ['--json', 'print JSON instead of a table'],
+      ],
+    },
+  ],
+  examples: ['smolvlm info ./SmolVLM-256M-Instruct'],
+};
 
 /** `smolvlm info DIR`: reads the config and the weights' headers, no weights. */
 export async function infoCommand(args: string[]): Promise<number> {
@@ -35,10 +42,7 @@ export async function infoCommand(args: string[]): Promise<number> {
     adapter: { type: 'string' },
     json: { type: 'boolean' },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   if (positionals.length !== 1) throw new UsageError(`expected one folder, got ${positionals.length}`);
   const folder = await openCheckpoint(positionals[0]);
   try {

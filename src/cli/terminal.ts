@@ -22,11 +22,16 @@ export class ProgressLine {
     this.#enabled = enabled && stream.isTTY === true && process.env.TERM !== 'dumb';
   }
 
+  /** What a line may take: one column less than there are, or some terminals begin another line. */
+  get columns(): number {
+    return Math.max(20, (this.#stream.columns || 80) - 1);
+  }
+
   /** What is shown may be behind the state by a tenth of a second, the least time between two lines. */
   show(text: string): void {
     if (!this.#enabled || performance.now() - this.#last < 100) return;
     this.#last = performance.now();
-    const line = truncate(text, Math.max(20, (this.#stream.columns || 80) - 1));
+    const line = truncate(text, this.columns);
     this.#stream.write(`${ERASE_LINE}${paintFor(this.#stream)('dim', line)}`);
     this.#shown = true;
   }
