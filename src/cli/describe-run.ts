@@ -1,6 +1,6 @@
 /** The run of `describe`: one picture after the other, whatever becomes of each. */
 import { stat } from 'node:fs/promises';
-import type { AnswerResult } from '../chat/answer.js';
+import type { AnswerResult, Timings } from '../chat/answer.js';
 import type { AnswerProgress } from '../chat/ask.js';
 import type { MediaPiece } from '../chat/content.js';
 import { InputError, SmolVLMError } from '../errors.js';
@@ -41,9 +41,13 @@ export async function describeAll(options: DescribeOptions, signal: AbortSignal)
   try {
     const left = file ? tasks.filter(({ asked }) => !file.has(asked)) : tasks;
     const run = new DescribeRun(options, left, file, signal);
-    const failed = left.length > 0 ? await run.all() : 0;
-    if (file && !quiet) say(summary(output!.path, left.length - failed, tasks.length - left.length, failed));
-    return failed + inputs.problems.length > 0 ? 1 : 0;
+    const known = tasks.length - left.length;
+    try {
+      if (left.length > 0) await run.all();
+    } finally {
+      if (file && !quiet) say(summary(output!.path, run, known, signal.aborted));
+    }
+    return run.failed + inputs.problems.length > 0 ? 1 : 0;
   } finally {
     await file?.close();
   }
@@ -54,10 +58,16 @@ function recordOf({ path, type }: MediaInput, { prompt, model, generation }: Des
   return { path, model: model.name, prompt: question, system: generation.system };
 }
 
-function summary(path: string, described: number, known: number, failed: number): string {
+function summary(
+  path: string,
+  { described, failed }: DescribeRun,
+  known: number,
+  isInterrupted: boolean,
+): string {
   const parts = [`${count(described, 'picture')} described`];
   if (known > 0) parts.push(`${known} there already`);
   if (failed > 0) parts.push(`${failed} failed`);
+  if (isInterrupted) parts.push('interrupted; the same command goes on');
   return `${path}: ${parts.join(', ')}`;
 }
 
@@ -84,23 +94,25 @@ class DescribeRun {
     this.#pace = new Pace(tasks.length);
   }
 
-  /** @returns how many pictures could not be described */
-  async all(): Promise<number> {
+  described = 0;
+  failed = 0;
+
+  async all(): Promise<void> {
     const vlm = await loadModel(this.#options.model, this.#progress, this.#signal);
     this.#outputs = this.#open(vlm);
-    let failed = 0;
     try {
       for (const [index, task] of this.#tasks.entries()) {
+        // A reader that has seen enough (`| head`) needs no more pictures described.
+        if (!this.#file && process.stdout.errored) break;
         this.#pace.begin();
         const record = await this.#one(vlm, task, index);
         this.#pace.finish(record.error === undefined);
         this.#progress.clear();
         for (const output of this.#outputs) await output.record(record);
-        if (record.error === undefined) continue;
-        failed++;
-        say(`${printable(task.path)}: ${printable(record.error)}`);
+        if (record.error === undefined) this.described++;
+        else this.failed++;
+        if (record.error !== undefined) say(`${printable(task.path)}: ${printable(record.error)}`);
       }
-      return failed;
     } finally {
       this.#progress.clear();
       vlm.dispose();
@@ -121,7 +133,7 @@ class DescribeRun {
     try {
       const { text, finish_reason, usage, timings } = await this.#answer(vlm, task, index);
       const { path, ...asked } = task.asked;
-      return { path, text, finish_reason, usage, timings, ...asked };
+      return { path, text, finish_reason, usage, timings: rounded(timings), ...asked };
     } catch (error) {
       if (!(error instanceof SmolVLMError)) throw error;
       return { ...task.asked, error: `${error.name}: ${error.message}` };
@@ -158,10 +170,16 @@ class DescribeRun {
       name: printable(path),
       stage: stageOf(event),
       rate: isOne || perPicture === undefined ? undefined : `${seconds(perPicture)} a picture`,
-      left: left === undefined ? undefined : `about ${duration(left)} left`,
+      left: left === undefined ? undefined : `${duration(left)} left`,
     };
     this.#progress.show(progressText(parts, this.#progress.columns));
   }
+}
+
+/** To the microsecond: further digits are noise, and many. */
+function rounded(timings: Timings): Timings {
+  const entries = Object.entries(timings).map(([name, value]) => [name, Math.round(value * 1000) / 1000]);
+  return Object.fromEntries(entries) as Timings;
 }
 
 /** @throws InputError in fewer words than the attempt to read it would take; a video may be a folder of frames */

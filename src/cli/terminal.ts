@@ -16,6 +16,9 @@ export class ProgressLine {
   readonly #enabled: boolean;
   #shown = false;
   #last = Number.NEGATIVE_INFINITY;
+  /** What is shown when its time has come. */
+  #next = '';
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(stream: ProgressStream = process.stderr, enabled = true) {
     this.#stream = stream;
@@ -27,19 +30,32 @@ export class ProgressLine {
     return Math.max(20, (this.#stream.columns || 80) - 1);
   }
 
-  /** What is shown may be behind the state by a tenth of a second, the least time between two lines. */
+  /** At most ten times a second; of what comes faster, the last one. */
   show(text: string): void {
-    if (!this.#enabled || performance.now() - this.#last < 100) return;
-    this.#last = performance.now();
-    const line = truncate(text, this.columns);
-    this.#stream.write(`${ERASE_LINE}${paintFor(this.#stream)('dim', line)}`);
-    this.#shown = true;
+    if (!this.#enabled) return;
+    this.#next = text;
+    const wait = this.#last + 100 - performance.now();
+    if (wait <= 0) this.#draw();
+    else {
+      this.#timer ??= setTimeout(() => this.#draw(), wait);
+      this.#timer.unref?.();
+    }
   }
 
   clear(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#shown) this.#stream.write(ERASE_LINE);
     this.#shown = false;
     this.#last = Number.NEGATIVE_INFINITY;
+  }
+
+  #draw(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#last = performance.now();
+    this.#stream.write(`${ERASE_LINE}${paintFor(this.#stream)('dim', truncate(this.#next, this.columns))}`);
+    this.#shown = true;
   }
 }
 

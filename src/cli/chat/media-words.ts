@@ -9,7 +9,7 @@ import { isPictureName, isUrl, isVideoName } from '../inputs.js';
 export type ContentPiece = string | MediaPiece;
 
 export interface MediaWords {
-  /** Texts and media in their order; a run of media at either end of the line comes before the text. */
+  /** Media before the text, as models were trained; media named in several places of a line stay in theirs. */
   pieces: ContentPiece[];
   /** Words that are called like pictures or videos, and are no files. */
   missing: string[];
@@ -63,17 +63,34 @@ export function pieceOf(path: string, type?: MediaPiece['type']): MediaPiece {
   return { type: kind, ...(isUrl(path) ? { url: path } : { path }) } as MediaPiece;
 }
 
-/** Models were trained on pictures before the question; in "compare a.png with b.png" each stays where it is. */
+/**
+ * Media named one after the other go before the text. Amid a sentence a name leaves a hole, which a word fills: "what is in
+ * cat.jpg?" asks what is in this image. In "compare a.png with b.png" each stays where it is.
+ */
 function mediaFirst(pieces: readonly ContentPiece[]): ContentPiece[] {
-  const texts = pieces.filter((piece) => typeof piece === 'string');
-  if (texts.length !== 1) return [...pieces];
-  const media = pieces.filter((piece) => typeof piece !== 'string');
-  const isSplit = typeof pieces[0] !== 'string' && typeof pieces[pieces.length - 1] !== 'string';
-  return isSplit && media.length > 0 ? [...pieces] : [...media, ...texts];
+  const first = pieces.findIndex((piece) => typeof piece !== 'string');
+  if (first < 0) return [...pieces];
+  const rest = pieces.slice(first);
+  const end = rest.findIndex((piece) => typeof piece === 'string');
+  const media = (end < 0 ? rest : rest.slice(0, end)) as MediaPiece[];
+  const after = end < 0 ? [] : rest.slice(end);
+  if (after.length > 1) return [...pieces];
+  const [head, tail] = [pieces.slice(0, first), after].map(([text]) => ((text as string) ?? '').trim());
+  // "cat.jpg: what is it?"
+  if (head === '') return [...media, ...[tail.replace(/^[:,;–—-]\s*/, '')].filter(Boolean)];
+  const isOwnSentence = tail === '' && /[.?!:]$/.test(head);
+  if (isOwnSentence) return [...media, head];
+  const gap = /^[\p{L}\p{N}("'\-–—]/u.test(tail) ? ' ' : '';
+  return [...media, `${head} ${nameOf(media)}${gap}${tail}`];
+}
+
+function nameOf(media: readonly MediaPiece[]): string {
+  const word = media.every(({ type }) => type === 'video') ? 'video' : 'image';
+  return media.length === 1 ? `this ${word}` : `these ${word}s`;
 }
 
 function addText(pieces: ContentPiece[], text: string): void {
-  if (text.trim() !== '') pieces.push(text.trim());
+  if (text.trim() !== '') pieces.push(text);
 }
 
 async function mediaOf(

@@ -21,7 +21,7 @@ export interface Interrupts {
 export interface ReplStreams {
   lines: LineSource;
   /** Answers. */
-  output: ProgressStream;
+  output: ProgressStream & { errored?: unknown };
   /** All else: notes, errors, progress. */
   notes: ProgressStream;
   interrupts: Interrupts;
@@ -61,7 +61,7 @@ export class Repl {
 
   /** @returns the exit status: where nobody types, 1 if anything failed */
   async run(): Promise<number> {
-    const { lines, interactive } = this.#streams;
+    const { lines, output, interactive } = this.#streams;
     let warned = false;
     for (;;) {
       const initial = this.#initial;
@@ -78,6 +78,8 @@ export class Repl {
       const status = await this.#line(line.text.trim()).catch((error) => this.#report(error));
       if (status === 'quit') break;
       if (status === 'interrupted') return INTERRUPTED;
+      // A reader that has seen enough (`| head`) needs no more answers.
+      if (!interactive && output.errored) break;
     }
     return this.#failed && !interactive ? 1 : 0;
   }
