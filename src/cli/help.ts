@@ -43,8 +43,9 @@ export function printHelp(page: HelpPage): number {
 
 /** On narrow terminals the meaning comes below. */
 function renderRow([typed, meaning]: HelpRow, columns: number, paint: Paint): string[] {
+  if (columns < 60)
+    return [`  ${paint('cyan', wrap(typed, columns, 2))}`, `      ${wrap(meaning, columns, 6)}`];
   const head = `  ${paint('cyan', typed)}`;
-  if (columns < 60) return [head, `      ${wrap(meaning, columns, 6)}`];
   const text = wrap(meaning, columns, COLUMN + 2);
   const space = COLUMN - stringWidth(typed);
   if (space < 2) return [head, `${' '.repeat(COLUMN + 2)}${text}`];

@@ -134,5 +134,7 @@ export function naturalOrder(a: string, b: string): number {
     if (difference !== 0) return difference;
     if (left[i] !== right[i]) return left[i] < right[i] ? -1 : 1;
   }
-  return left.length - right.length;
+  if (left.length !== right.length) return left.length - right.length;
+  // "x2" and "x02".
+  return a < b ? -1 : Number(a > b);
 }

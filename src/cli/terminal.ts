@@ -27,7 +27,7 @@ export class ProgressLine {
 
   /** What a line may take: one column less than there are, or some terminals begin another line. */
   get columns(): number {
-    return Math.max(20, (this.#stream.columns || 80) - 1);
+    return Math.max((this.#stream.columns || 80) - 1, 1);
   }
 
   /** At most ten times a second; of what comes faster, the last one. */
