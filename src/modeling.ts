@@ -6,10 +6,12 @@ import { SmolVLMConfig } from './configuration/smolvlm-config.js';
 import { type GenerationConfig, readGenerationConfig } from './generation/config.js';
 import { type GenerateArguments, generate } from './generation/generate.js';
 import type { GenerateOutput } from './generation/output.js';
+import type { GenerateInputs } from './generation/prompt.js';
 import type { KVCache } from './model/cache.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
 import type { PrefixCache } from './model/prefix-cache.js';
+import { restorePrefix, type SavedPrefix, savePrefix } from './model/prefix-copy.js';
 import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
 import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
@@ -99,6 +101,25 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     return this.model.prefixes;
   }
 
+  /**
+   * What `prefix_cache` knows of a prompt [1, S], to be kept outside: after `restore_prefix`, prompts that begin like it start
+   * behind it, in another process too, with the bits of a fresh run. Undefined where nothing is known, or with `low_memory`.
+   * @param inputs as `generate` takes them
+   * @throws InputError for a batch; AbortError
+   */
+  save_prefix(inputs: GenerateInputs, signal?: AbortSignal): Promise<SavedPrefix | undefined> {
+    return this.run((model) => savePrefix(model, inputs), signal);
+  }
+
+  /**
+   * Gives `prefix_cache` what `save_prefix` gave for the same prompt, or one that begins alike.
+   * @returns tokens that it is spared; 0 where it is of other weights, of another dtype of the cache, or of the other build
+   * @throws InputError for keys and values that do not fit their tokens; MemoryError; AbortError
+   */
+  restore_prefix(inputs: GenerateInputs, saved: SavedPrefix, signal?: AbortSignal): Promise<number> {
+    return this.run((model) => restorePrefix(model, inputs, saved), signal);
+  }
+
   override async ready(): Promise<this> {
     const { config } = await this.load();
     this.generation_config ??= await readGenerationConfig(await openCheckpoint({}), config);
@@ -168,11 +189,13 @@ export type { GenerateArguments } from './generation/generate.js';
 export type { LogitsProcessor, StoppingCriterion } from './generation/hooks.js';
 export type { GenerationOptions } from './generation/options.js';
 export type { GenerateOutput } from './generation/output.js';
+export type { GenerationProgress } from './generation/progress.js';
 export type { Streamer } from './generation/run.js';
 export { TextStreamer, type TextStreamerOptions } from './generation/text-streamer.js';
 export { KVCache as DynamicCache } from './model/cache.js';
 export type { CacheLayer } from './model/cache-tensors.js';
 export type { LogitsToKeep } from './model/head.js';
+export type { SavedPrefix } from './model/prefix-copy.js';
 export { AutoModelForImageTextToText } from './modeling/auto-model.js';
 export type {
   DeviceOption,

@@ -1,7 +1,7 @@
 import { BeamRow, type Candidate, type Hypothesis } from './beam-row.js';
 import { type GenerateOutput, padRows } from './output.js';
 import type { Random } from './random.js';
-import { emptyError, type GenerationRun, nanError, processScores, ScoreRecord } from './run.js';
+import { emptyError, type GenerationRun, nanError, processScores, reportStep, ScoreRecord } from './run.js';
 
 /** A continuation of a beam: which, by which id, with what summed log-probability. */
 interface Continuation {
@@ -24,8 +24,9 @@ export async function beamSearch(run: GenerationRun): Promise<GenerateOutput> {
   const source = rows.flatMap((_, row) => new Array<number>(beams).fill(row));
   decoder.select(source);
   let logits: (Float32Array | undefined)[] = source.map((row) => first[row].slice());
-  for (;;) {
+  for (let columns = prompt.ids[0].length + 1; ; columns++) {
     const sources = await step(run, rows, random, logits, record);
+    reportStep(run, columns);
     if (!sources) break;
     decoder.select(sources);
     const last = rows.flatMap((row) => row.running.map(({ ids }) => ids[ids.length - 1]));

@@ -10,6 +10,7 @@ import {
 import { head } from '../model/head.js';
 import type { Model } from '../model/model.js';
 import { type GrowingRow, prefixRows } from '../model/prefix-row.js';
+import type { OnPassProgress } from '../model/progress.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import type { Prompt } from './prompt.js';
@@ -18,6 +19,7 @@ export interface DecoderOptions {
   position_dtype?: PositionDtype;
   /** Whether to start behind what the prompt has in common with earlier ones, and to keep it for later ones. */
   reuse_prefix?: boolean;
+  progress?: OnPassProgress;
   signal?: AbortSignal;
 }
 
@@ -99,13 +101,14 @@ export class Decoder {
    */
   *#prefill(inputs: ForwardInputs): Steps<(Float32Array | undefined)[]> {
     const { config, prefixes } = this.#model;
-    const { position_dtype, reuse_prefix } = this.#options;
+    const { position_dtype, reuse_prefix, progress } = this.#options;
+    const options = { pads: 'last', position_dtype, progress } as const;
     const { input_ids, attention_mask } = inputs;
-    if (!reuse_prefix || !input_ids) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype });
+    if (!reuse_prefix || !input_ids) return yield* this.#lastScores(inputs, options);
     const pictures = yield* readPictures(this.#model, inputs, position_dtype);
     const { epoch } = prefixes;
     const rows = prefixRows(input_ids, attention_mask, config.image_token_id, pictures);
-    if (!rows) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures });
+    if (!rows) return yield* this.#lastScores(inputs, { ...options, pictures });
     const scores: (Float32Array | undefined)[] = [];
     for (const stage of prefixes.stages(this.#cache, rows)) {
       const held = rows.map((row, i) =>
@@ -115,7 +118,7 @@ export class Decoder {
       );
       // Each pass goes over the same columns.
       this.#cache.seen = 0;
-      const some = yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures, held });
+      const some = yield* this.#lastScores(inputs, { ...options, pictures, held });
       for (const i of stage) {
         scores[i] = some[i];
         // For the next pass, and for prompts that come while this one goes on.

@@ -1,6 +1,6 @@
 import { type GenerateOutput, padRows } from './output.js';
 import type { Random } from './random.js';
-import { emptyError, type GenerationRun, nanError, processScores, ScoreRecord } from './run.js';
+import { emptyError, type GenerationRun, nanError, processScores, reportStep, ScoreRecord } from './run.js';
 
 interface Row {
   ids: number[];
@@ -25,6 +25,7 @@ export async function sample(run: GenerationRun): Promise<GenerateOutput> {
   for (;;) {
     const made = await step(run, rows, logits, record);
     streamer?.put(made);
+    reportStep(run, rows[0].ids.length);
     if (!rows.some((row) => row.running)) break;
     // Without an eos the reference puts no pads: rows that have ended go on until the last one has.
     const all = record.wantsAll || options.eos_token_id.length === 0;

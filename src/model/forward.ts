@@ -8,6 +8,7 @@ import { encodeTiles, stateKeys, tileKeys } from './encoder.js';
 import { type KeptImages, keepImages } from './images.js';
 import { mergeImages, usedStates } from './merger.js';
 import type { BaseModel } from './model.js';
+import type { OnPassProgress } from './progress.js';
 import { rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
@@ -51,6 +52,7 @@ export interface ForwardOptions {
    * are tiles that only they show. Infinity: the row takes no part.
    */
   held?: readonly number[];
+  progress?: OnPassProgress;
 }
 
 /** The pictures of a batch, told apart by their content. */
@@ -98,10 +100,20 @@ export function* forward(
   const images = yield* imageStates(model, inputs, options, used);
   if (images) mergeImages(model, hidden, tokens, isImage, images);
   if (taps) rotaryTap(model, taps, inputs, past, sequence);
-  const observers = { ...options.observers, tap };
+  const layers = options.progress && prefillProgress(options.progress, tokens, held);
+  const observers = { ...options.observers, tap, layers };
   const out = yield* textModel(ops, weights.text, config.text_config, tokens, hidden, cache, observers);
   tap?.('model', out);
   return { hidden: out, tokens, images, past_key_values: cache };
+}
+
+/** Tells of the prompt's tokens at once, and returns what tells of the layers. */
+function prefillProgress(progress: OnPassProgress, { rows }: PackedTokens, held: readonly number[] = []) {
+  const total = rows.reduce((sum, { count }) => sum + count, 0);
+  const cached = held.reduce((sum, keys) => sum + (Number.isFinite(keys) ? keys : 0), 0);
+  const report = (done: number) => progress({ status: 'prefill', done, total, cached });
+  report(0);
+  return (done: number, of: number) => report(Math.floor((total * done) / of));
 }
 
 /**
@@ -111,11 +123,11 @@ export function* forward(
 export function* imageStates(
   model: BaseModel,
   inputs: Pick<ForwardInputs, 'pixel_values' | 'pixel_attention_mask' | 'image_hidden_states'>,
-  options: Pick<ForwardOptions, 'taps' | 'position_dtype' | 'pictures'> = {},
+  options: Pick<ForwardOptions, 'taps' | 'position_dtype' | 'pictures' | 'progress'> = {},
   used?: ReadonlySet<number>,
 ): Steps<ForwardResult['images']> {
   const { ops, config } = model;
-  const { taps, position_dtype } = options;
+  const { taps, position_dtype, progress } = options;
   if (inputs.image_hidden_states) return givenStates(model, inputs.image_hidden_states);
   if (!inputs.pixel_values) return undefined;
   const { kept, keys, seqLen } =
@@ -127,6 +139,7 @@ export function* imageStates(
     keys,
     isUnused: isUsed && ((tile) => !isUsed.has(tile)),
     taps,
+    progress,
   });
   return { states, seqLen };
 }

@@ -18,6 +18,8 @@ export interface TextObservers {
   tap?: StageTap;
   /** Hidden states as the reference's `hidden_states`: the embeddings, each layer's output, the last one normed. */
   hidden?: (index: number, hidden: Tensor, tokens: PackedTokens) => void;
+  /** Layers that are done. With it workers are waited for after each. */
+  layers?: (done: number, of: number) => void;
   /** Attention probabilities [B, heads, S, past + S] of a layer. */
   attentions?: (index: number, probabilities: HostTensor<Float32Array>) => void;
 }
@@ -52,6 +54,10 @@ export function* textModel(
     yield* decoderLayer(context, layer, hidden);
     if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden, tokens);
     engine.activations.release(mark);
+    if (observers.layers) {
+      yield* engine.drain();
+      observers.layers(index + 1, weights.layers.length);
+    }
   }
   for (const [row, { keyColumns }] of tokens.rows.entries()) {
     cache.advance(

@@ -20,6 +20,8 @@ export interface VisionObservers {
   tap?: StageTap;
   /** The embeddings, then each layer's output, before the last norm: [count · patches, hidden_size]. */
   hidden?: (index: number, hidden: Tensor) => void;
+  /** Layers that are done. With it workers are waited for after each. */
+  layers?: (done: number, of: number) => void;
   /** A layer's attention probabilities strip by strip: `rows` query patches from `firstRow` over the keys `columns`. */
   attentions?: (strip: VisionStrip) => void;
 }
@@ -64,6 +66,10 @@ export function* visionTransformer(
     observers.hidden?.(index, hidden);
     yield* encoderLayer(ops, layer, config, hidden, keys, index, observers);
     engine.activations.release(mark);
+    if (observers.layers) {
+      yield* engine.drain();
+      observers.layers(index + 1, weights.layers.length);
+    }
   }
   observers.hidden?.(weights.layers.length, hidden);
   tap?.(`${PATH}.encoder`, hidden);

@@ -2,6 +2,7 @@
 import { InputError } from '../errors.js';
 import { type ChatMessage, normalizeMessages } from './chat-template.js';
 import type { ArrayInput } from './fast/planes.js';
+import type { FeatureCache } from './feature-cache.js';
 import type { ImageInput } from './image-input.js';
 import { decodeBase64, load_image } from './load-image.js';
 import type { ImageSource } from './processor-options.js';
@@ -17,6 +18,8 @@ export interface MediaOptions {
   signal?: AbortSignal;
   /** The largest file that is read; 256 MiB by default. */
   max_bytes?: number;
+  /** Keeps what pictures and videos became, for calls with the same ones. */
+  feature_cache?: FeatureCache;
 }
 
 /** A picture in memory. */

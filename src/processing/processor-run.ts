@@ -189,13 +189,16 @@ async function imageFeatures(
   { images, media }: SortedOptions,
 ): Promise<ImageFeatures> {
   media.signal?.throwIfAborted();
-  // Prompts need rows and columns whether or not they are returned.
-  if (image_processor instanceof SmolVLMImageProcessorFast) {
-    const options = { ...images, return_row_col_info: true } as FastPreprocessOptions;
-    return (await image_processor.preprocess(pictures, options)) as ImageFeatures;
-  }
-  checkSlowImageOptions(images);
-  return image_processor.preprocess(pictures, images as ImageOptions);
+  const compute = async () => {
+    // Prompts need rows and columns whether or not they are returned.
+    if (image_processor instanceof SmolVLMImageProcessorFast) {
+      const options = { ...images, return_row_col_info: true } as FastPreprocessOptions;
+      return (await image_processor.preprocess(pictures, options)) as ImageFeatures;
+    }
+    checkSlowImageOptions(images);
+    return image_processor.preprocess(pictures, images as ImageOptions);
+  };
+  return media.feature_cache?.features(pictures, images, compute) ?? compute();
 }
 
 async function videoFeatures(
@@ -203,14 +206,13 @@ async function videoFeatures(
   films: VideoInput[][],
   { videos, media }: SortedOptions,
 ): Promise<Videos['features']> {
-  const { signal, max_bytes } = media;
+  const { signal, max_bytes, feature_cache } = media;
   const limits = { ...(max_bytes !== undefined && { maxVideoBytes: max_bytes }), signal };
-  const features = await video_processor.preprocess(films.flat(), {
-    ...limits,
-    ...videos,
-    return_metadata: true,
-  });
-  return features as Videos['features'];
+  const compute = async () => {
+    const options = { ...limits, ...videos, return_metadata: true };
+    return (await video_processor.preprocess(films.flat(), options)) as Videos['features'];
+  };
+  return feature_cache?.features(films, videos, compute) ?? compute();
 }
 
 function mediaOutputs(

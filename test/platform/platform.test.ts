@@ -41,27 +41,27 @@ function nodeReport(): Promise<Report> {
 }
 
 test('Node: any number of threads gives the same bits, workers end, and the process with them', async () => {
-  await holds(await nodeReport(), 27);
+  await holds(await nodeReport(), 32);
 });
 
 test('edge functions (no compiling, no shared memory, no workers): Node’s bits with kernels that come compiled', async () => {
   const report = JSON.parse(await outputOf(process.execPath, ['test/platform/edge.mjs'])) as Report;
   assert.ok(report.bits.every(({ threads }) => threads === 1));
-  await holds(report, 18);
+  await holds(report, 23);
 });
 
 for (const { name, variable, args } of [
   { name: 'deno', variable: 'DENO_PATH', args: ['run', '--allow-all'] },
   { name: 'bun', variable: 'BUN_PATH', args: [] },
 ]) {
-  onRuntime(name, variable, async (path) => holds(await hosted(path, args), 27));
+  onRuntime(name, variable, async (path) => holds(await hosted(path, args), 32));
 }
 
 onRuntime('workerd', 'WORKERD_PATH', async (path) => {
   const report = await workerd(path);
   assert.is(report.error, undefined);
   assert.ok(report.bits.every(({ threads }) => threads === 1));
-  await holds(report, 18);
+  await holds(report, 23);
 });
 
 /** @param count checks that the suite makes there at least */
