@@ -1,6 +1,5 @@
 import { extname } from 'node:path';
 import { readArguments, readChoice, UsageError } from './arguments.js';
-import { describeAll } from './describe-run.js';
 import {
   GENERATION_OPTIONS,
   type GenerationChoice,
@@ -112,6 +111,7 @@ export async function describeCommand(args: string[]): Promise<number> {
   };
   const interrupt = new Interrupt();
   try {
+    const { describeAll } = await import('./describe-run.js');
     return await describeAll(options, interrupt.signal);
   } finally {
     interrupt.release();

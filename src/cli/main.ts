@@ -2,12 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { SmolVLMError } from '../errors.js';
 import { UsageError } from './arguments.js';
-import { chatCommand } from './chat.js';
-import { describeCommand } from './describe.js';
 import { type HelpPage, printHelp } from './help.js';
-import { infoCommand } from './info.js';
-import { parityCommand } from './parity.js';
-import { quantizeCommand } from './quantize.js';
 import { nearest } from './suggestion.js';
 
 const HELP: HelpPage = {
@@ -43,12 +38,13 @@ const HELP: HelpPage = {
 
 type Command = (args: string[]) => Promise<number>;
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  describe: describeCommand,
-  chat: chatCommand,
-  info: infoCommand,
-  parity: parityCommand,
-  quantize: quantizeCommand,
+/** Each is read when it is called: help and mistakes are answered at once. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  describe: async () => (await import('./describe.js')).describeCommand,
+  chat: async () => (await import('./chat.js')).chatCommand,
+  info: async () => (await import('./info.js')).infoCommand,
+  parity: async () => (await import('./parity.js')).parityCommand,
+  quantize: async () => (await import('./quantize.js')).quantizeCommand,
 };
 
 // A reader that has seen enough (`| head`) is no error: the rest of the output goes nowhere, reports are still written.
@@ -76,7 +72,7 @@ async function main([name, ...rest]: string[]): Promise<number> {
     return 2;
   }
   try {
-    return await command(rest);
+    return await (await command())(rest);
   } catch (error) {
     return report(name, error);
   }

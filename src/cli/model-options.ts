@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import { SmolVLM, type SmolVLMOptions } from '../smolvlm.js';
+import type { SmolVLM, SmolVLMOptions } from '../smolvlm.js';
 import { readChoice, readThreads } from './arguments.js';
 import { embeddedCheckpoint } from './embedded.js';
 import type { HelpRow } from './help.js';
@@ -85,6 +85,8 @@ export async function loadModel(
   signal: AbortSignal,
 ): Promise<SmolVLM> {
   const title = printable(basename(name));
+  // Read when it is needed: the options are checked before.
+  const { SmolVLM } = await import('../smolvlm.js');
   try {
     return await SmolVLM.from_pretrained(location, {
       ...options,

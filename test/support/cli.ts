@@ -18,13 +18,15 @@ export interface CliOptions {
   signalAfter?: RegExp;
   /** Looks at the child as it begins, to signal it. */
   onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
+  /** Is told the standard output so far, whenever there is more. */
+  onOutput?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 export const cliPath = join(root, 'build/src/cli/main.js');
 
 /** Runs the unbundled command line without a terminal, as in a pipe. */
 export function runCli(args: string[], options: CliOptions = {}): Promise<CliResult> {
-  const { input, cwd = root, env, signalAfter, onStart } = options;
+  const { input, cwd = root, env, signalAfter, onStart, onOutput } = options;
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--no-warnings', cliPath, ...args], {
       cwd,
@@ -34,11 +36,13 @@ export function runCli(args: string[], options: CliOptions = {}): Promise<CliRes
     // A child that ends without having read all is judged by its exit code.
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
-    onStart?.((signal) => child.kill(signal));
+    const kill = (signal: NodeJS.Signals) => void child.kill(signal);
+    onStart?.(kill);
     const result: CliResult = { code: null, signal: null, stdout: '', stderr: '' };
     child.stdout!.on('data', (data) => {
       result.stdout += data;
-      if (signalAfter?.test(result.stdout)) child.kill('SIGINT');
+      if (signalAfter?.test(result.stdout)) kill('SIGINT');
+      onOutput?.(result.stdout, kill);
     });
     child.stderr!.on('data', (data) => {
       result.stderr += data;

@@ -101,8 +101,9 @@ export class Conversation {
     return this.#session.drop(index, messages.length - index)[0];
   }
 
+  /** With what was computed for it, so that whoever loads it need not compute it again. */
   save(): Promise<Uint8Array> {
-    return this.#session.save();
+    return this.#session.save({ cache: true });
   }
 
   /** @throws CheckpointError for bytes that are no saved conversation; this one then goes on */
