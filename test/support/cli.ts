@@ -13,7 +13,7 @@ export interface CliOptions {
   /** What the standard input has; nothing by default. */
   input?: string;
   cwd?: string;
-  env?: Readonly<Record<string, string>>;
+  env?: Readonly<Record<string, string | undefined>>;
   /** SIGINT once this is on the standard output. */
   signalAfter?: RegExp;
   /** Looks at the child as it begins, to signal it. */

@@ -152,13 +152,19 @@ export class Conversation {
   }
 
   async #follow(answer: Answer, { piece, signal }: Hooks): Promise<Outcome> {
+    let said = '';
     try {
-      for await (const text of answer) piece(text);
+      for await (const text of answer) {
+        // What was made while the stop was on its way is not said any more.
+        if (signal?.aborted) continue;
+        said += text;
+        piece(text);
+      }
       this.last = await answer;
       return { type: 'whole', result: this.last };
     } catch (error) {
       if (signal?.aborted !== true || (error as Error).name !== 'AbortError') throw error;
-      return { type: 'stopped', text: answer.text };
+      return { type: 'stopped', text: said };
     }
   }
 }

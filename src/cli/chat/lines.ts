@@ -12,16 +12,16 @@ export interface LineSource {
   close(): void;
 }
 
-/** What came before it was asked for, and who asks. */
+/** What came before it was asked for, and who asks. After the end there is nothing but the end. */
 export class LineQueue {
-  readonly #lines: Line[] = [];
+  #lines: Line[] = [];
   #waiting: ((line: Line) => void) | undefined;
 
   push(line: Line): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (waiting) waiting(line);
-    else this.#lines.push(line);
+    if (!waiting || line.type === 'end') this.#lines.push(line);
+    waiting?.(line);
   }
 
   get isEmpty(): boolean {
@@ -29,7 +29,8 @@ export class LineQueue {
   }
 
   next(): Promise<Line> {
-    const line = this.#lines.shift();
+    const [line] = this.#lines;
+    if (line && line.type !== 'end') this.#lines = this.#lines.slice(1);
     if (line) return Promise.resolve(line);
     return new Promise((resolve) => {
       this.#waiting = resolve;

@@ -32,6 +32,7 @@ export class TerminalLines implements LineSource {
   readonly #continuation = new Continuation();
   /** Between the marks that the terminal puts around what is pasted: its line breaks send nothing. */
   #isPasting = false;
+  #areMarked = false;
   #isClosed = false;
 
   constructor(
@@ -66,6 +67,7 @@ export class TerminalLines implements LineSource {
     });
     this.#interface.on('close', () => {
       this.#isClosed = true;
+      this.#markPastes(false);
       this.#queue.push({ type: 'end' });
     });
     this.#rest();
@@ -74,7 +76,7 @@ export class TerminalLines implements LineSource {
   async next(prompt: string, initial = ''): Promise<Line> {
     if (this.#queue.isEmpty && !this.#isClosed) {
       this.#input.setRawMode?.(true);
-      this.#output.write(PASTE_ON);
+      this.#markPastes(true);
       this.#interface.resume();
       this.#prompt(prompt);
       if (initial !== '') this.#interface.write(initial);
@@ -104,7 +106,12 @@ export class TerminalLines implements LineSource {
   #rest(): void {
     if (this.#isClosed) return;
     this.#interface.pause();
-    this.#output.write(PASTE_OFF);
+    this.#markPastes(false);
     this.#input.setRawMode?.(false);
+  }
+
+  #markPastes(on: boolean): void {
+    if (on !== this.#areMarked) this.#output.write(on ? PASTE_ON : PASTE_OFF);
+    this.#areMarked = on;
   }
 }
