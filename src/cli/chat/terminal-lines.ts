@@ -111,6 +111,7 @@ export class TerminalLines implements LineSource {
   }
 
   #markPastes(on: boolean): void {
+    if (process.env.TERM === 'dumb') return;
     if (on !== this.#areMarked) this.#output.write(on ? PASTE_ON : PASTE_OFF);
     this.#areMarked = on;
   }
