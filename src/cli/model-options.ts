@@ -1,6 +1,7 @@
 /** The options that say which model answers and how it is loaded: the same in every command that loads one. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { openCheckpoint } from '../checkpoint/folder.js';
 import { CheckpointError } from '../errors.js';
 import type { SmolVLM, SmolVLMOptions } from '../smolvlm.js';
 import { readChoice, readThreads } from './arguments.js';
@@ -103,9 +104,19 @@ export async function loadModel(
   }
 }
 
-/** A folder that is not there was often mistyped: names the checkpoint beside it that is nearly called so. */
+/**
+ * What helps: of an adapter's folder, that it is one; of a folder that is not there and was often mistyped, the checkpoint
+ * beside it that is nearly called so.
+ */
 async function withHint(error: unknown, location: string): Promise<unknown> {
-  if (!(error instanceof CheckpointError) || (await exists(location))) return error;
+  if (!(error instanceof CheckpointError)) return error;
+  if (await exists(location)) {
+    const { refuseAdapter } = await import('../model/load.js');
+    return refuseAdapter(await openCheckpoint(location)).then(
+      () => error,
+      (better) => better,
+    );
+  }
   const parent = dirname(location);
   const names = await readdir(parent).catch(() => []);
   const checkpoints: string[] = [];

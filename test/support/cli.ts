@@ -18,8 +18,8 @@ export interface CliOptions {
   signalAfter?: RegExp;
   /** Looks at the child as it begins, to signal it. */
   onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
-  /** Is told the standard output so far, whenever there is more. */
-  onOutput?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
+  /** Is told the standard output so far, whenever there is more; `close` is what `| head` does. */
+  onOutput?: (stdout: string, kill: (signal: NodeJS.Signals) => void, close: () => void) => void;
 }
 
 export const cliPath = join(root, 'build/src/cli/main.js');
@@ -42,7 +42,7 @@ export function runCli(args: string[], options: CliOptions = {}): Promise<CliRes
     child.stdout!.on('data', (data) => {
       result.stdout += data;
       if (signalAfter?.test(result.stdout)) kill('SIGINT');
-      onOutput?.(result.stdout, kill);
+      onOutput?.(result.stdout, kill, () => child.stdout!.destroy());
     });
     child.stderr!.on('data', (data) => {
       result.stderr += data;
