@@ -63,6 +63,11 @@ export class DisposedError extends SmolVLMError {
   override readonly name: string = 'DisposedError';
 }
 
+/** A worker thread failed or ended by itself. Where it ended, the model is of no more use: dispose of it and load it again. */
+export class WorkerError extends SmolVLMError {
+  override readonly name: string = 'WorkerError';
+}
+
 function describe({ what, where, expected, got }: ErrorDetails): string {
   let text = `${what} (${where})`;
   if (expected !== undefined) text += `: expected ${expected}`;
@@ -74,4 +79,9 @@ function describe({ what, where, expected, got }: ErrorDetails): string {
 export function abortError(signal: AbortSignal): Error {
   if (signal.reason instanceof Error) return signal.reason;
   return new DOMException('The operation was aborted', 'AbortError');
+}
+
+/** @throws the error a cancelled call rejects with, once the signal is aborted */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
 }

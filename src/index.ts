@@ -14,6 +14,7 @@ export {
   InputError,
   MemoryError,
   SmolVLMError,
+  WorkerError,
 } from './errors.js';
 export type { SmolVLMTextConfig } from './model/config.js';
 export * from './modeling.js';

@@ -16,6 +16,7 @@ import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } fro
 import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
 import { type OutputTuple, type SmolVLMCausalLMOutputWithPast, toTuple } from './modeling/outputs.js';
+import type { Cancellable } from './modeling/pretrained-model.js';
 import { type ModelForwardArguments, orAsBefore, runModel, withDefaults } from './modeling/run-forward.js';
 import type { SaveOptions } from './modeling/save.js';
 import { TextAndVisionModel } from './modeling/text-and-vision.js';
@@ -120,15 +121,15 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     return this.run((model) => restorePrefix(model, inputs, saved), signal);
   }
 
-  override async ready(): Promise<this> {
-    const { config } = await this.load();
+  override async ready({ signal }: Cancellable = {}): Promise<this> {
+    const { config } = await this.load(signal);
     this.generation_config ??= await readGenerationConfig(await openCheckpoint({}), config);
     return this;
   }
 
   /** Like the other classes' (see PreTrainedModel), with generation_config.json beside. */
   override async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
-    await this.ready();
+    await this.ready(options);
     await super.save_pretrained(target, options);
     const text = sortedJson({ ...this.generation_config, transformers_version: REFERENCE_VERSION });
     const folder = await openTarget(target);
@@ -136,9 +137,10 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   }
 
   /** The head's values; a tied one's are the token embedding's. */
-  get_output_embeddings(): Promise<Embedding> {
-    return this.run(({ ops, named }) =>
-      readMatrix(ops.engine, named.get(LM_HEAD) ?? named.get(EMBED_TOKENS)!),
+  get_output_embeddings({ signal }: Cancellable = {}): Promise<Embedding> {
+    return this.run(
+      ({ ops, named }) => readMatrix(ops.engine, named.get(LM_HEAD) ?? named.get(EMBED_TOKENS)!),
+      signal,
     );
   }
 
@@ -153,7 +155,7 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   generate(args: GenerateArguments & { return_dict_in_generate?: false }): Promise<HostTensor<Int32Array>>;
   generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>>;
   async generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>> {
-    await this.ready();
+    await this.ready(args);
     this.check();
     return generate(this.model, this.generation_config, args);
   }
@@ -212,7 +214,7 @@ export type {
   SmolVLMBaseModelOutputWithPast,
   SmolVLMCausalLMOutputWithPast,
 } from './modeling/outputs.js';
-export { PreTrainedModel } from './modeling/pretrained-model.js';
+export { type Cancellable, PreTrainedModel } from './modeling/pretrained-model.js';
 export { type QuantizeOptions, quantizeCheckpoint } from './modeling/quantize.js';
 export type { ModelForwardArguments } from './modeling/run-forward.js';
 export type { SaveOptions } from './modeling/save.js';

@@ -1,5 +1,3 @@
-import { abortError } from '../errors.js';
-
 /** What an answer took and used. */
 export interface Usage {
   /** Tokens of the whole prompt: earlier turns and pictures included. */
@@ -109,9 +107,4 @@ export class Answer implements AsyncIterable<string>, PromiseLike<AnswerResult> 
     this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-/** @throws AbortError (the signal's reason) if it is aborted */
-export function checkAborted(signal: AbortSignal): void {
-  if (signal.aborted) throw abortError(signal);
 }

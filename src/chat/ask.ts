@@ -1,4 +1,4 @@
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import type { GenerateArguments } from '../generation/generate.js';
 import type { GenerationOptions } from '../generation/options.js';
 import type { GenerationProgress } from '../generation/progress.js';
@@ -11,7 +11,7 @@ import type {
   SmolVLMProcessor,
   TokenizedChatOptions,
 } from '../processing/index.js';
-import { type AnswerResult, checkAborted } from './answer.js';
+import type { AnswerResult } from './answer.js';
 
 /** How far an answer is: pictures are read and cut, tiles encoded, the prompt computed, tokens made. */
 export type AnswerProgress = { status: 'processing' } | GenerationProgress;
@@ -78,11 +78,11 @@ export async function ask(
   for (const name of REFUSED) refuse(name, (options as Record<string, unknown>)[name]);
   const { model, processor } = parts;
   const started = performance.now();
-  checkAborted(signal);
+  checkSignal(signal);
   progress_callback?.({ status: 'processing' });
   const add_generation_prompt = true;
   const inputs = await promptOf(parts, messages, processor_options, { add_generation_prompt, signal });
-  checkAborted(signal);
+  checkSignal(signal);
   const processed = performance.now();
   const prompt = inputs.input_ids.dims[1];
   const known = { cached: 0, tiles: 0, encoded: 0 };

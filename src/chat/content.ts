@@ -11,6 +11,7 @@ import {
   type MediaOptions,
   type VideoInput,
 } from '../processing/index.js';
+import { orAborted } from '../runtime/steps.js';
 
 /** A picture or video: where it is (path, URL, data URL), its file's bytes, its pixels, or a piece that says which it is. */
 export type MediaSource = ImageSource | Extract<VideoInput, Uint8Array | ArrayBuffer | Blob> | MediaPiece;
@@ -122,9 +123,12 @@ async function holdPiece(piece: ChatContent, options: MediaOptions, where: strin
   const { type } = piece;
   if (type !== 'image' && type !== 'video') return piece;
   const { [type]: given, url, path, base64 } = piece as Record<string, unknown>;
-  if (typeof base64 === 'string') return { type, [type]: decodeBase64(base64, { ...options, where }) };
+  if (typeof base64 === 'string') return { type, [type]: await decodeBase64(base64, { ...options, where }) };
   const source = given ?? url ?? path;
-  if (source instanceof Blob) return { ...piece, [type]: new Uint8Array(await source.arrayBuffer()) };
+  if (source instanceof Blob) {
+    const bytes = await orAborted(source.arrayBuffer(), options.signal);
+    return { ...piece, [type]: new Uint8Array(bytes) };
+  }
   if (typeof source !== 'string' && !(source instanceof URL)) return piece;
   const place = String(source);
   if (type === 'video' && !(await canHold(place))) return { type, video: place };

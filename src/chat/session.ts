@@ -6,6 +6,7 @@ import {
   type MediaOptions,
   normalizeMessages,
 } from '../processing/index.js';
+import { orAborted } from '../runtime/steps.js';
 import { Answer } from './answer.js';
 import { type AnswerOptions, ask, type CallHooks, modelInputs, type Parts, promptOf } from './ask.js';
 import { holdMedia, type MediaOption, readContent, text, type UserContent } from './content.js';
@@ -167,16 +168,17 @@ export class ChatSession {
     const { signal: given, ...rest } = options;
     this.#asked++;
     return new Answer((emit, signal) => {
-      const result = this.#last.then(async () => {
+      const before = this.#last;
+      const inTurn = async () => {
+        await orAborted(before, signal);
         const messages = await prepare(signal);
         const answer = await ask(this.#parts, messages, rest, emit, signal);
         this.#messages = [...messages, { role: 'assistant', content: [text(answer.text)] }];
         return answer;
-      });
-      this.#last = result.then(
-        () => void this.#asked--,
-        () => void this.#asked--,
-      );
+      };
+      const result = inTurn().finally(() => this.#asked--);
+      // One that gave up waiting must not let the next one overtake those before it.
+      this.#last = Promise.all([before, result.catch(() => {})]);
       return result;
     }, given);
   }

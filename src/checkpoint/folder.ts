@@ -1,4 +1,4 @@
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, checkSignal } from '../errors.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors.js';
 import { openShards, type Shards } from './shards.js';
 import { type ByteSource, missingFile, readAll } from './source.js';
@@ -24,6 +24,7 @@ export async function openCheckpoint(
   location: CheckpointLocation,
   { signal }: OpenOptions = {},
 ): Promise<CheckpointFolder> {
+  checkSignal(signal);
   return new CheckpointFolder(await filesAt(location), signal);
 }
 

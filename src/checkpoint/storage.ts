@@ -1,6 +1,6 @@
-import { CheckpointError, InputError } from '../errors.js';
+import { CheckpointError, checkSignal, InputError } from '../errors.js';
 import { isNotFound, nodeFileSystem } from './node.js';
-import { type ByteSource, blobSource, bytesSource, checkSignal, fileSource, unreadable } from './source.js';
+import { type ByteSource, blobSource, bytesSource, fileSource, unreadable } from './source.js';
 import { urlSource } from './stream.js';
 
 /** Where a checkpoint's files lie: a folder, a URL, or a map. Names are plain file names. */

@@ -1,9 +1,9 @@
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, checkSignal } from '../errors.js';
 import type { Heap } from '../runtime/heap.js';
 import { turn } from '../runtime/steps.js';
 import { type Job, Packer, type PackKernels, storedRowBytes } from './pack.js';
 import type { SafetensorsFile } from './safetensors.js';
-import { type ByteSource, checkSignal } from './source.js';
+import type { ByteSource } from './source.js';
 
 /** As much of the engine as loading needs. */
 export interface WeightMemory {

@@ -73,17 +73,23 @@ export class Decoder {
     return scores;
   }
 
-  /** Makes row i what row indices[i] was. */
-  select(indices: readonly number[]): void {
+  /** Makes row i what row indices[i] was. @throws AbortError */
+  async select(indices: readonly number[]): Promise<void> {
     if (indices.length === this.#cache.batch && indices.every((index, i) => index === i)) return;
-    this.#cache.select(indices);
+    await this.inTurn(() => this.#cache.select(indices));
     this.#lengths = indices.map((index) => this.#lengths[index]);
     this.#rows = this.#rows && indices.map((index) => copyRow(this.#rows![index]));
   }
 
-  /** For between two rows' scores: a turn of the event loop where it has waited long enough. @throws AbortError */
-  rest(): Promise<void> {
-    return this.#model.ops.engine.run(nothing, this.#options.signal);
+  /**
+   * A short computation over scores, when no other one is under way: with threads it would have to wait for that one's calls,
+   * blocking. The event loop has its turn before, where it has waited long enough. @throws AbortError
+   */
+  inTurn<T>(compute: () => T): Promise<T> {
+    // biome-ignore lint/correctness/useYield: one step.
+    return this.#run(function* () {
+      return compute();
+    });
   }
 
   /** Gives the cache back, but for what the prefix cache keeps. */
@@ -163,5 +169,3 @@ function keyColumns({ dims: [, sequence] }: HostTensor, mask: HostTensor | undef
   const columns = Array.from({ length: sequence }, (_, column) => column);
   return mask ? columns.filter((column) => Number(mask.data[row * sequence + column])) : columns;
 }
-
-function* nothing(): Steps<void> {}

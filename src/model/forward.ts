@@ -95,15 +95,15 @@ export function* forward(
   const tokens = packTokens({ batch, sequence, past, ...places, pads, held });
   const tap = taps && textTap(taps, tokens);
 
-  const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);
+  const { hidden, isImage } = yield* tokenEmbeddings(model, inputs, tokens, taps);
   const used = held && usedStates(tokens, isImage);
   const images = yield* imageStates(model, inputs, options, used);
   if (images) mergeImages(model, hidden, tokens, isImage, images);
-  if (taps) rotaryTap(model, taps, inputs, past, sequence);
+  if (taps) yield* rotaryTap(model, taps, inputs, past, sequence);
   const layers = options.progress && prefillProgress(options.progress, tokens, held);
   const observers = { ...options.observers, tap, layers };
   const out = yield* textModel(ops, weights.text, config.text_config, tokens, hidden, cache, observers);
-  tap?.('model', out);
+  if (tap) yield* tap('model', out);
   return { hidden: out, tokens, images, past_key_values: cache };
 }
 
@@ -170,7 +170,7 @@ function* readPixels(
 ): Steps<Pictures> {
   const { vision_config, scale_factor } = model.config;
   const { num_channels, patch_size } = vision_config;
-  const kept = keepImages(pixel_values!, pixel_attention_mask, num_channels, patch_size);
+  const kept = yield* keepImages(pixel_values!, pixel_attention_mask, num_channels, patch_size);
   const keys = named ? yield* tileKeys(model, kept, position_dtype) : [];
   return { kept, keys, seqLen: kept.patchMasks[0].length / scale_factor ** 2 };
 }

@@ -2,7 +2,7 @@ import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js
 import { type LoadProgress, memoryDtypes, readWeights } from '../checkpoint/load.js';
 import type { ExpectedTensor } from '../checkpoint/manifest.js';
 import { openTarget, type SaveTarget } from '../configuration/save-target.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { type OpenWeights, openWeights } from '../model/load.js';
 import { quantizationConfig } from '../model/quantization.js';
 import { Engine } from '../runtime/engine.js';
@@ -52,6 +52,7 @@ export async function quantizeCheckpoint(
   target: SaveTarget,
   { dtype, adapter, max_shard_size, signal, progress_callback }: QuantizeOptions,
 ): Promise<void> {
+  checkSignal(signal);
   const limit = parseShardSize(max_shard_size);
   const { dtypes } = readDtype(dtype);
   if (dtypes === 'auto' || !Object.values(dtypes).some(isQuantized)) {
@@ -76,6 +77,7 @@ export async function quantizeCheckpoint(
       await writeTensors(output, entries, limit, signal);
       for (const file of OTHER_FILES) {
         if (await folder.has(file)) await output.write(file, await folder.bytes(file));
+        checkSignal(signal);
       }
       const json = (await folder.json('config.json')) as object;
       const config = { ...json, quantization_config: quantizationConfig(dtypesOfParts(shapes)) };

@@ -1,5 +1,6 @@
 import { openCheckpoint } from '../checkpoint/folder.js';
 import { fileSource } from '../checkpoint/source.js';
+import { checkSignal } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
 import { type LoadOptions, loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
@@ -96,7 +97,7 @@ export async function compareGolden(
     onVerdict?.(verdict);
   };
   const tapped = await runTapped(model, golden, async (name, value) => {
-    signal?.throwIfAborted();
+    checkSignal(signal);
     const entry = waiting.get(name);
     if (!entry) return;
     waiting.delete(name);

@@ -119,10 +119,10 @@ export class SmolVLMProcessor extends Callable {
   /**
    * Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json,
    * video_preprocessor_config.json, processor_config.json and chat_template.jinja to a folder, or puts them into a Map.
-   * Throws InputError where nothing can be written.
+   * Throws InputError where nothing can be written; the signal's reason when it is aborted.
    */
-  save_pretrained(target: ProcessorTarget): Promise<void> {
-    return writeFiles(target, processorFiles(this));
+  save_pretrained(target: ProcessorTarget, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    return writeFiles(target, processorFiles(this), signal);
   }
 
   override _call(...args: unknown[]): unknown {
