@@ -304,6 +304,27 @@ test('an answer that ends at --max-new-tokens says so', async () => {
   assert.is(turns[0].notes, 'ended after 3 tokens (--max-new-tokens)\n');
 });
 
+test('a picture that cannot be decoded is told, is attached no longer, and the next question is answered', async () => {
+  const broken = join(
+    temporaryFolder({ 'broken.jpg': readFileSync(picture).subarray(0, 200) }),
+    'broken.jpg',
+  );
+  const driven = await drive([`/image ${broken}`, first.question, `${picture} ${first.question}`]);
+  assert.match(driven.turns[1].notes, /^what was attached is not any more\nImageError: /);
+  assert.equal(driven.prompts.slice(1, 3), ['(1 picture) > ', '> ']);
+  assert.is(driven.turns[2].output, `${first.answer.trim()}\n`);
+  assert.is(roles(driven), 'user assistant');
+});
+
+test('a question longer than the context is told with what makes room', async () => {
+  const driven = await drive([`${picture} ${'What is this and that? '.repeat(120)}`]);
+  assert.match(
+    driven.turns[0].notes,
+    /^InputError: the prompt is longer than the context \(.*\): expected fewer than 512 tokens .*got \d+ tokens\n\/undo and \/reset make room\n$/,
+  );
+  assert.is(roles(driven), '');
+});
+
 test('/help lists every command', async () => {
   const { turns } = await drive(['/help']);
   for (const name of ['/image PATH', '/edit TEXT', '/load FILE', '/quit'])

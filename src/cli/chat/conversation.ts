@@ -66,13 +66,16 @@ export class Conversation {
   /**
    * Asks a question; what is attached goes before it. An answer that is stopped is kept as far as it got, so that one can go
    * on from there; one without a word leaves everything as it was.
-   * @throws what the answer rejects with, except for the stop; the conversation is then as it was
+   * @throws what the answer rejects with, except for the stop; the conversation is then as it was, but for what was attached:
+   * it may be the cause
    */
   async ask(content: readonly ContentPiece[], hooks: Hooks): Promise<Outcome> {
     const pieces = [...this.attached, ...content];
     const question = { role: 'user', content: pieces.map(contentOf) };
+    const { attached } = this;
+    this.attached = [];
     const outcome = await this.#follow(this.#session.send(pieces, this.#options(hooks)), hooks);
-    if (outcome.type === 'whole' || outcome.text !== '') this.attached = [];
+    if (outcome.type === 'stopped' && outcome.text === '') this.attached = attached;
     if (outcome.type === 'stopped' && outcome.text !== '') this.#keep([question, answered(outcome.text)]);
     return outcome;
   }

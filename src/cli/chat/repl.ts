@@ -3,7 +3,7 @@ import type { AnswerProgress } from '../../chat/ask.js';
 import { SmolVLMError } from '../../errors.js';
 import { stageOf } from '../answer-progress.js';
 import { paintFor } from '../colors.js';
-import type { ProgressStream } from '../terminal.js';
+import { count, type ProgressStream } from '../terminal.js';
 import { printable } from '../text-width.js';
 import { ChatCommands, type Screen } from './command-actions.js';
 import { type CommandName, parseCommand } from './commands.js';
@@ -85,8 +85,9 @@ export class Repl {
   }
 
   #prompt(): string {
-    const { length } = this.#conversation.attached;
-    const media = length === 0 ? '' : `(${length === 1 ? '1 picture' : `${length} pictures`}) `;
+    const { attached } = this.#conversation;
+    const noun = attached.every(({ type }) => type === 'video') ? 'video' : 'picture';
+    const media = attached.length === 0 ? '' : `(${count(attached.length, noun)}) `;
     return `${media}${this.#screen.paint('cyan', '>')} `;
   }
 
@@ -94,6 +95,8 @@ export class Repl {
   #report(error: unknown): undefined {
     if (!(error instanceof SmolVLMError)) throw error;
     this.#screen.error(printable(`${error.name}: ${error.message}`));
+    if (error.what === 'the prompt is longer than the context')
+      this.#screen.note('/undo and /reset make room');
     return undefined;
   }
 
@@ -144,6 +147,7 @@ export class Repl {
     const stop = () => controller.abort();
     const spinner = new Spinner(notes);
     let written = false;
+    const attached = this.#conversation.attached.length;
     const hooks: Hooks = {
       signal: controller.signal,
       progress_callback: (event: AnswerProgress) => {
@@ -172,6 +176,8 @@ export class Repl {
     } catch (error) {
       spinner.stop();
       if (written) output.write('\n');
+      if (attached > this.#conversation.attached.length)
+        this.#screen.note('what was attached is not any more');
       throw error;
     } finally {
       spinner.stop();
