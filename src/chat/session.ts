@@ -178,7 +178,7 @@ export class ChatSession {
       };
       const result = inTurn().finally(() => this.#asked--);
       // One that gave up waiting must not let the next one overtake those before it.
-      this.#last = Promise.all([before, result.catch(() => {})]);
+      this.#last = Promise.allSettled([before, result]).then(() => {});
       return result;
     }, given);
   }

@@ -260,7 +260,7 @@ export class Engine {
     };
     const result = inTurn();
     // One that gave up waiting must not let the next one overtake those before it.
-    this.#last = Promise.all([before, result.catch(() => {})]);
+    this.#last = Promise.allSettled([before, result]).then(() => {});
     return result;
   }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { progressText } from '../../src/cli/download.js';
+import { progressText } from '../../src/cli/download-progress.js';
 import { TestHub } from '../hub/server.js';
 import { scratch, shapesFiles } from '../hub/support.js';
 import { runCli } from '../support/cli.js';

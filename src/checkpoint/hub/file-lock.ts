@@ -111,7 +111,10 @@ async function takeAway(path: string, token: string): Promise<void> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     // Whoever died within these few calls leaves the mark behind.
-    const since = await stat(mark).then(({ mtimeMs }) => Date.now() - mtimeMs, () => 0);
+    const since = await stat(mark).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
     if (since > MARK_MS) await unlink(mark).catch(() => {});
     return;
   }
