@@ -45,10 +45,10 @@ export interface TensorExpectation {
 /** A published checkpoint: its repository, files with sizes in bytes (null: not known), and dimensions. */
 export interface KnownModel {
   readonly repository: string;
-  /** The commit that `files` and `sha256` are of; null where it is not known, and they are not checked then. */
+  /** The commit that `sha256` is of; null where it is not known. */
   readonly revision: string | null;
-  /** Of files that the hub keeps by SHA-256 (weights and other large ones): their digits. */
-  readonly sha256?: Readonly<Record<string, string | null>>;
+  /** Of weights at that commit: the hub must list them so, sizes of `files` included. */
+  readonly sha256?: Readonly<Record<string, string>>;
   readonly files: Readonly<Record<string, number | null>>;
   readonly config: ConfigValues;
 }

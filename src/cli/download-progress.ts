@@ -5,7 +5,7 @@ import { megabytes, type ProgressLine, seconds } from './terminal.js';
 export function downloadProgress(line: Pick<ProgressLine, 'show' | 'clear'>): ProgressCallback {
   const files = new Map<string, { loaded: number; total: number }>();
   const rate = new Rate();
-  return ({ status, file, loaded, total, name }: LoadProgress) => {
+  return ({ status, file, loaded, total }: LoadProgress) => {
     if (status === 'load' || status === 'ready') return;
     const before = files.get(file);
     // What an earlier run left is no speed of this one.
@@ -17,7 +17,7 @@ export function downloadProgress(line: Pick<ProgressLine, 'show' | 'clear'>): Pr
       line.clear();
       return;
     }
-    line.show(`${name}: ${file} ${progressText(done, all, rate.perSecond())}`);
+    line.show(`${file}: ${progressText(done, all, rate.perSecond())}`);
   };
 }
 
@@ -39,10 +39,11 @@ function minutes(ms: number): string {
 /** Bytes a second over the last few seconds. */
 class Rate {
   #samples: { time: number; bytes: number }[] = [];
-  #started = performance.now();
+  #started: number | undefined;
 
   add(bytes: number): void {
     const now = performance.now();
+    this.#started ??= now;
     this.#samples.push({ time: now, bytes });
     while (this.#samples[0].time < now - 5_000) this.#samples.shift();
   }
@@ -50,7 +51,7 @@ class Rate {
   /** Undefined in the first moments, when it would be a guess. */
   perSecond(): number | undefined {
     const now = performance.now();
-    const span = Math.min(5_000, now - this.#started);
+    const span = Math.min(5_000, now - (this.#started ?? now));
     if (span < 500) return undefined;
     return this.#samples.reduce((sum, { bytes }) => sum + bytes, 0) / (span / 1000);
   }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CheckpointFolder } from '../../src/checkpoint/folder.js';
@@ -10,9 +11,10 @@ import { readAll } from '../../src/checkpoint/source.js';
 import { HubError } from '../../src/errors.js';
 import { randomIntegers, rejects } from '../checkpoint/helpers.js';
 import { chromium, runInBrowser } from '../platform/browser.js';
-import { root } from '../support/paths.js';
-import { gitSha1, sha256, TestHub, TOKEN } from './server.js';
-import { bytesOf, openQuick, QUICK, randomBytes, scratch, shapesFiles } from './support.js';
+import { root, shapes } from '../support/paths.js';
+import { fetchWorker, type WorkerModule } from '../support/workerd.js';
+import { commitOf, gitSha1, sha256, TestHub, TOKEN } from './server.js';
+import { bytesOf, openQuick, QUICK, randomBytes, shapesFiles } from './support.js';
 
 const NAME = 'test-org/page';
 const FILES = {
@@ -305,14 +307,7 @@ if (chromium === undefined) {
     };
     const seen = await runInBrowser<Seen>(SCRIPT(hub.url));
     assert.is(seen.error, undefined);
-    const library = await import(`${root}/dist/index.js`);
-    const options = { endpoint: hub.url, cache_dir: scratch(), token: TOKEN, threads: 1 };
-    const model = await library.SmolVLMForConditionalGeneration.from_pretrained('test-org/shapes', options);
-    const { logits } = await model.forward({
-      input_ids: { dims: [1, 3], data: BigInt64Array.of(5n, 6n, 7n) },
-    });
-    model.dispose();
-    const bits = sha256(new Uint8Array(logits.data.buffer, logits.data.byteOffset, logits.data.byteLength));
+    const bits = await bitsInNode();
     assert.equal([seen.first, seen.second, seen.offline], [bits, bits, bits]);
     assert.is(seen.refused, 'CheckpointError RepoNotFound');
     assert.ok(seen.kept.includes('models--test-org--shapes'));
@@ -329,6 +324,49 @@ if (chromium === undefined) {
       'the CDN got the token',
     );
   });
+}
+
+const atEdge =
+  'in workerd: a private model by name is streamed with Node’s bits, wrong bytes are refused, nothing is kept';
+const workerd = process.env.WORKERD_PATH;
+if (workerd === undefined || !existsSync(workerd)) {
+  console.log(`SKIP ${atEdge} (no workerd: set WORKERD_PATH)`);
+  test.skip(atEdge, () => {});
+} else {
+  test(atEdge, async () => {
+    const good = hub.repositories.get('test-org/shapes')!;
+    const wrong: Record<string, Uint8Array> = { ...shapesFiles(), 'README.md': new Uint8Array(1) };
+    good.commits[commitOf('wrong')] = wrong;
+    good.refs.wrong = commitOf('wrong');
+    let count = 0;
+    hub.fault = ({ host }) => {
+      // The first load is cut once, the second has wrong bytes in the weights' last part.
+      if (host !== 'cdn') return undefined;
+      const { length } = wrong['model.safetensors'];
+      if (count++ === 0) return { body: (bytes) => bytes.subarray(0, length / 2), length };
+      return count > 2 ? { body: (bytes) => bytes.slice().fill(0, -8) } : undefined;
+    };
+    const path = `/?endpoint=${encodeURIComponent(hub.url)}&token=${TOKEN}`;
+    const modules: WorkerModule[] = [
+      ['esModule', 'test/hub/workerd.mjs'],
+      ['wasm', 'dist/kernels.wasm'],
+    ];
+    const seen = await fetchWorker<Record<string, string>>(workerd, modules, path);
+    assert.equal(seen, {
+      logits: await bitsInNode(),
+      wrong: 'ChecksumMismatch',
+      offline: 'NotCached',
+      refused: 'RepoNotFound',
+    });
+  });
+}
+
+async function bitsInNode(): Promise<string> {
+  const library = await import(`${root}/dist/index.js`);
+  const model = await library.SmolVLMForConditionalGeneration.from_pretrained(shapes, { threads: 1 });
+  const { logits } = await model.forward({ input_ids: { dims: [1, 3], data: BigInt64Array.of(5n, 6n, 7n) } });
+  model.dispose();
+  return sha256(new Uint8Array(logits.data.buffer, logits.data.byteOffset, logits.data.byteLength));
 }
 
 test.run();

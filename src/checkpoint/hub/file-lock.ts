@@ -8,6 +8,8 @@ const BEAT_MS = 2_000;
 /** A lock whose holder has shown nothing for so long is nobody's: an event loop may be busy for a while. */
 export const STALE_MS = 30_000;
 const POLL_MS = 100;
+/** Taking a lock away takes a few milliseconds. */
+const MARK_MS = 10_000;
 
 /** Who holds a lock, as its file says. */
 interface Holder {
@@ -98,21 +100,32 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Removes a dead holder's lock. Several may see it at once: one of them gets to rename it, and puts it back where it turns
- * out to be a new holder's.
+ * Removes a dead holder's lock. Several may see it at once: one of them at a time, marked by a file of its own, looks again
+ * and takes it away.
  */
 async function takeAway(path: string, token: string): Promise<void> {
-  const { link, readFile, rename, unlink } = await nodeFileSystem();
-  const aside = `${path}.${crypto.randomUUID()}`;
+  const { stat, unlink, writeFile } = await nodeFileSystem();
+  const mark = `${path}.taking`;
   try {
-    await rename(path, aside);
+    await writeFile(mark, String(process.pid), { flag: 'wx' });
   } catch (error) {
-    if (isNotFound(error)) return;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    // Whoever died within these few calls leaves the mark behind.
+    const since = await stat(mark).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
+    if (since > MARK_MS) await unlink(mark).catch(() => {});
+    return;
   }
-  const taken = parseHolder(await readFile(aside, 'utf8'));
-  if (taken.token !== token) await link(aside, path).catch(() => {});
-  await unlink(aside).catch(() => {});
+  try {
+    if ((await look(path))?.token !== token) return;
+    await unlink(path);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  } finally {
+    await unlink(mark).catch(() => {});
+  }
 }
 
 function held(path: string, own: Holder): Lock {

@@ -109,17 +109,15 @@ export function isSafePath(path: string): boolean {
 function checkPins(asked: Asked, commit: string, files: ReadonlyMap<string, RemoteFile>): void {
   const known = knownModels().find(({ repository }) => repository === asked.repository);
   if (known?.revision !== commit) return;
-  for (const [path, size] of Object.entries(known.files)) {
+  for (const [path, sha256] of Object.entries(known.sha256 ?? {})) {
     const file = files.get(path);
-    const sha256 = known.sha256?.[path];
-    const isSize = size === null || file?.size === size;
-    const isContent = !sha256 || file?.digest?.hex === sha256;
-    if (file && isSize && isContent) continue;
+    const size = known.files[path] ?? null;
+    if (file?.digest?.hex === sha256 && (size === null || file.size === size)) continue;
     throw new HubError({
       code: 'PinMismatch',
       what: 'not the file that is pinned',
       where: `${asked.repository}@${commit}, ${path}`,
-      expected: `${size ?? 'any number of'} bytes${sha256 ? `, sha256 ${sha256}` : ''}; another endpoint may serve it`,
+      expected: `${size ?? 'any number of'} bytes, sha256 ${sha256}; another endpoint may serve it`,
       got: file ? `${file.size} bytes, ${file.digest?.kind} ${file.digest?.hex}` : 'no such file',
     });
   }
