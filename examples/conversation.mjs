@@ -1,7 +1,4 @@
-/**
- * A conversation about a picture: answers stream, and later turns compute their own tokens alone. (The small checkpoint was
- * taught single questions; what it says to a second one is often wrong.)
- */
+/** A conversation about a picture: answers stream, and later turns compute their own tokens alone. */
 import { fileURLToPath } from 'node:url';
 import { SmolVLM } from 'smolvlm-wasm';
 

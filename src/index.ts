@@ -5,11 +5,16 @@ export type { AnswerOptions, AnswerProgress, CallHooks } from './chat/ask.js';
 export type { MediaOption, MediaPiece, MediaSource, UserContent } from './chat/content.js';
 export { ChatSession, type SendOptions, type SessionOptions } from './chat/session.js';
 export type { CheckpointLocation } from './checkpoint/folder.js';
+export type { HubOptions } from './checkpoint/hub/options.js';
+export { type Snapshot, type SnapshotOptions, snapshot_download } from './checkpoint/hub/snapshot.js';
+export type { LoadProgress, ProgressCallback } from './checkpoint/progress.js';
 export {
   CheckpointError,
   ConfigError,
   DisposedError,
   type ErrorDetails,
+  HubError,
+  type HubErrorCode,
   ImageError,
   InputError,
   MemoryError,

@@ -51,8 +51,9 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   }
 
   /**
-   * Loads a checkpoint: a folder's path, its URL, or its files by name.
-   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
+   * Loads a checkpoint: a repository of the Hugging Face hub (`org/name`), which is fetched unless it is cached, a folder's
+   * path, its URL, or its files by name.
+   * @throws HubError, CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(
     location: CheckpointLocation,

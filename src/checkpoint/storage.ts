@@ -11,6 +11,10 @@ export interface FolderFiles {
   has(file: string, signal?: AbortSignal): Promise<boolean>;
   /** undefined if there is no such file. */
   open(file: string, signal?: AbortSignal): Promise<ByteSource | undefined>;
+  /** Told of files that will all be opened, where fetching them at once is faster than one after the other. */
+  prepare?(files: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Nothing is opened for now. */
+  close?(): Promise<void>;
 }
 
 /** Files by name, as a browser's file picker or an archive gives them. A string is the text of a file. */

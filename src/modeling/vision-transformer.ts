@@ -56,7 +56,7 @@ export class SmolVLMVisionTransformer extends PreTrainedModel<'vision', SmolVLMV
   /**
    * Takes the vision tower out of any SmolVLM checkpoint, or reads one that `save_pretrained` of this class wrote. (The
    * reference finds none of its tensors in a whole checkpoint and draws random weights.)
-   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
+   * @throws HubError, CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(location: CheckpointLocation, options: PretrainedOptions = {}) {
     const { loaded, extra } = await loadPretrained('vision', location, options, async (folder) => {

@@ -1,4 +1,5 @@
 import { openCheckpoint } from '../checkpoint/folder.js';
+import { forAdapter } from '../checkpoint/hub/options.js';
 import { fileSource } from '../checkpoint/source.js';
 import { checkSignal } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
@@ -68,7 +69,7 @@ export async function parity(
     // A run in half precision rounded its weights too.
     const dtypes = uniformDtypes(WEIGHT_DTYPES[golden.dtype]);
     const adapter =
-      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
+      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, forAdapter(options));
     const loading = loadModel(checkpoint, { ...options, dtypes, adapter });
     const model = await loading.finally(() => checkpoint.close());
     try {

@@ -11,9 +11,12 @@ type Started = Pick<WorkerStart, 'module' | 'memory' | 'dotForm'>;
 /** Calls that may be waiting before the run that makes them should pause. */
 const CROWDED = SLOTS / 2;
 
-/** A blocking wait ends in an error after so many looks at which no worker had done a call since the last: half a minute. */
+/**
+ * A blocking wait ends in an error after so many looks at which no worker had done a call since the last: five minutes, for a
+ * single call over a large head may take one.
+ */
 const LOOK_MS = 1000;
-const MOST_LOOKS = 30;
+const MOST_LOOKS = 300;
 
 /**
  * Threads that carry out kernel calls in the order in which they are pushed, each call split over all of them. The
@@ -178,7 +181,7 @@ export class WorkerPool {
         looks = this.#behind() < behind ? 0 : looks + 1;
         behind = this.#behind();
         // Nothing is heard of a worker's end while this thread blocks.
-        if (looks >= MOST_LOOKS) throw this.#died(new Error('no call was done for half a minute'));
+        if (looks >= MOST_LOOKS) throw this.#died(new Error('no call was done for five minutes'));
       }
     }
   }

@@ -80,7 +80,7 @@ test('a worker ends while nobody computes: the next call is a WorkerError, not a
   engine.dispose();
 });
 
-test('a blocking wait for a worker that ended gives up after 30 looks without progress', async () => {
+test('a blocking wait for a worker that ended gives up after 300 looks without progress', async () => {
   const { engine, pair } = await started();
   const { wait } = Atomics;
   let waits = 0;
@@ -93,7 +93,7 @@ test('a blocking wait for a worker that ended gives up after 30 looks without pr
       for (let i = 0; i < 3; i++) engine.call(gelu(x));
       Atomics.wait = ((array: Int32Array, at: number, value: number, limit: number) => {
         waits++;
-        return wait(array, at, value, Math.min(limit, 20));
+        return wait(array, at, value, Math.min(limit, 2));
       }) as typeof wait;
       try {
         engine.f32(0, 1);
@@ -102,8 +102,8 @@ test('a blocking wait for a worker that ended gives up after 30 looks without pr
       }
     }),
   );
-  assert.match(error.got!, /no call was done for half a minute/);
-  assert.ok(waits >= 30 && waits < 100, `${waits} waits`);
+  assert.match(error.got!, /no call was done for five minutes/);
+  assert.ok(waits >= 300 && waits < 1000, `${waits} waits`);
   engine.dispose();
 });
 
