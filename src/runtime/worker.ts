@@ -67,10 +67,12 @@ function work(
     const at = (call & (SLOTS - 1)) * SLOT_WORDS;
     const isShared = partsOf(ring, at) > 1;
     let ticket = 0;
-    if (isShared || index === 0) {
+    const isFence = kernelOf(ring, at) === FENCE;
+    // What is passed over need not be waited for: the fence behind it says when everybody is there.
+    if ((isShared || index === 0) && (isFence || !Atomics.load(control, SKIPPING))) {
       // A call reads what those before it wrote.
       for (const worker of others) waitUntil(control, progressOf(worker), call);
-      if (kernelOf(ring, at) === FENCE) ticket = ticketOf(ring, at);
+      if (isFence) ticket = ticketOf(ring, at);
       else if (!Atomics.load(control, SKIPPING)) takeParts(ring, at, isShared, index, kernels, control);
     }
     call = (call + 1) | 0;
