@@ -21,7 +21,7 @@ export interface DecodeOptions {
   decoder?: 'libjpeg' | 'script';
   /** `drop` (default) as the reference's `convert("RGB")`; `keep` gives RGBA for files with transparency. */
   alpha?: 'drop' | 'keep';
-  /** Looked at before the decoding and at its pauses; libjpeg's part of a JPEG is one piece (45 ms a megapixel or so). */
+  /** Looked at before the decoding and at its pauses; libjpeg's part of a JPEG is one piece (30 ms a megapixel or so). */
   signal?: AbortSignal;
 }
 
