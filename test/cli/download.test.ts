@@ -20,7 +20,7 @@ test('prints the snapshot’s folder, from which describe, info and quantize wor
   const args = ['download', NAME, '--endpoint', hub.url, '--cache-dir', cache];
   const first = await runCli(args);
   const folder = join(cache, 'models--test-org--smolvlm-shapes/snapshots', commit);
-  assert.equal(first, { code: 0, stdout: `${folder}\n`, stderr: '' });
+  assert.equal([first.code, first.stdout, first.stderr], [0, `${folder}\n`, '']);
   for (const name of Object.keys(files)) assert.ok(existsSync(join(folder, name)), name);
   assert.not.ok(existsSync(join(folder, 'onnx')));
   process.env.HF_HUB_CACHE = cache;
