@@ -7,6 +7,7 @@ import { widenBlock } from './gemm';
 import { emptyProduct, panelBlock } from './gemm_tile';
 import { gemv } from './gemv';
 import { PAGE, pageOf } from './pages';
+import { PAIR_ROWS, panelPair } from './pair_tile';
 import { panelScratch, rowScratch, sumScratch } from './scratch';
 import { divideRow, exponentials } from './softmax';
 import { spreadQuotients, spreadRows } from './spread';
@@ -81,9 +82,7 @@ function scores(
     if (rows == 1) {
       gemv(dtype, probs, q, panel, 0, panels << 3, headDim, panelBytes, false);
     } else {
-      for (let i: usize = 0; i < panels; i++, panel += panelBytes) {
-        block(dtype, probs + (i << 5), ldp, panel, rows, headDim, true, 8);
-      }
+      blocks(dtype, probs, ldp, panel, panelBytes, rows, headDim, true, panels << 3);
     }
   }
 }
@@ -104,10 +103,31 @@ function mix(
       gemv(dtype, out, probs, panel, 0, headDim, count, PAGE * kBytes, key > 0);
     } else {
       spreadQuotients(rowScratch, probs, ldp, rows, count, sumScratch);
-      for (let c: usize = 0; c < headDim; c += 8, panel += PAGE * kBytes) {
-        block(dtype, out + (c << 2), ldo, panel, rows, count, key == 0, min<usize>(8, headDim - c));
-      }
+      blocks(dtype, out, ldo, panel, PAGE * kBytes, rows, count, key == 0, headDim);
     }
+  }
+}
+
+/** The spread rows against K of each panel: few rows against two panels at a time, half of them apart. */
+// @ts-ignore: decorator
+@inline
+function blocks(
+  dtype: i32, out: usize, ldo: usize, panel: usize, panelBytes: usize, rows: usize, K: usize, first: bool,
+  columns: usize,
+): void {
+  let c: usize = 0;
+  if (rows <= PAIR_ROWS) {
+    const half = columns >> 4;
+    const apart = half * panelBytes;
+    for (; c < half << 3; c += 8, panel += panelBytes) {
+      const to = out + (c << 2);
+      panelPair(dtype, to, to + (half << 5), ldo, rowScratch, panel, panel + apart, rows, K, first);
+    }
+    panel += apart;
+    c <<= 1;
+  }
+  for (; c < columns; c += 8, panel += panelBytes) {
+    block(dtype, out + (c << 2), ldo, panel, rows, K, first, min<usize>(8, columns - c));
   }
 }
 

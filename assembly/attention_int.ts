@@ -11,6 +11,7 @@
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 import { visible } from './attention';
 import { copyRows, emptyProduct } from './gemm_tile';
+import { INT_PAIR_ROWS, intPanelPair } from './int_pair';
 import { INT_TILE_ROWS, intPanel } from './int_tile';
 import { PAGE, pageOf } from './pages';
 import { I8, I16, norm, pairsOf, quantised, scalesOffset, valuesOffset } from './pages_int';
@@ -95,7 +96,22 @@ function scores(
     const page = pageOf(pages, key);
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
-    for (let i: usize = 0; i < panels; i++) {
+    let i: usize = 0;
+    // Few rows against two panels at a time, half of them apart.
+    if (dtype == I8 && rows <= INT_PAIR_ROWS) {
+      const half = panels >> 1;
+      for (; i < half; i++) {
+        const panel = page + i * panelBytes;
+        const column = i << 5;
+        const column1 = column + (half << 5);
+        intPanelPair(
+          I8, probs + column, probs + column1, ldp, rowScratch, panel, panel + half * panelBytes, rows, pairs,
+          sumScratch + FACTORS, scales + column, scales + column1, true,
+        );
+      }
+      i = half << 1;
+    }
+    for (; i < panels; i++) {
       intPanel(
         dtype, probs + (i << 5), ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch + FACTORS,
         scales + (i << 5), true,
@@ -147,6 +163,16 @@ function mix(
     }
     let panel = page + valuesOffset(headDim, shift);
     let c: usize = 0;
+    if (dtype == I8 && rows <= INT_PAIR_ROWS) {
+      const half = headDim >> 4 << 3;
+      for (; c < half; c += 8, panel += PAGE * 8) {
+        const to = out + (c << 2);
+        const panel1 = panel + half * PAGE;
+        intPanelPair(I8, to, to + (half << 2), ldo, rowScratch, panel, panel1, rows, pairs, factors, 0, 0, first);
+      }
+      panel += half * PAGE;
+      c <<= 1;
+    }
     for (; c + 8 <= headDim; c += 8, panel += PAGE * 8 << shift) {
       intPanel(dtype, out + (c << 2), ldo, rowScratch, panel, rows, pairs, factors, 0, first);
     }

@@ -6,19 +6,19 @@
  */
 import { SUM_BLOCK, TILE_ROWS } from './blocks';
 import { multiplyAdd } from './multiply_add';
+import { Five, Four, One, rowsOf, Six, Three, Two } from './row_count';
 import { biasScratch, tileScratch } from './scratch';
 import { BF16, F32, UPPER_HALF } from './widen';
 
 /**
- * `rows` × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is
+ * Rows × 8 columns; ldc in bytes. The rows of `a` are spread out beforehand (spread.ts), s is
  * `[K][rows][4 equal lanes]`: loads with constant offsets from two pointers that move are 29 % faster than splat loads
- * through five (node 20). `rows` and the weights' `dtype` are constants wherever this is called, so that one tile
- * remains.
+ * through five (node 20). The weights' `dtype` is a constant wherever this is called, so that one tile remains.
  */
 // @ts-ignore: decorator
 @inline
-function tile(
-  rows: usize, dtype: i32, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize,
+function tile<Rows>(
+  dtype: i32, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize,
 ): void {
   const kBytes: usize = dtype == F32 ? 32 : 16;
   const mask = v128.load(UPPER_HALF);
@@ -35,41 +35,41 @@ function tile(
       let x = v128.load(s);
       c00 = multiplyAdd(c00, x, b0);
       c01 = multiplyAdd(c01, x, b1);
-      if (rows > 1) {
+      if (rowsOf<Rows>() > 1) {
         x = v128.load(s, 16);
         c10 = multiplyAdd(c10, x, b0);
         c11 = multiplyAdd(c11, x, b1);
       }
-      if (rows > 2) {
+      if (rowsOf<Rows>() > 2) {
         x = v128.load(s, 32);
         c20 = multiplyAdd(c20, x, b0);
         c21 = multiplyAdd(c21, x, b1);
       }
-      if (rows > 3) {
+      if (rowsOf<Rows>() > 3) {
         x = v128.load(s, 48);
         c30 = multiplyAdd(c30, x, b0);
         c31 = multiplyAdd(c31, x, b1);
       }
-      if (rows > 4) {
+      if (rowsOf<Rows>() > 4) {
         x = v128.load(s, 64);
         c40 = multiplyAdd(c40, x, b0);
         c41 = multiplyAdd(c41, x, b1);
       }
-      if (rows > 5) {
+      if (rowsOf<Rows>() > 5) {
         x = v128.load(s, 80);
         c50 = multiplyAdd(c50, x, b0);
         c51 = multiplyAdd(c51, x, b1);
       }
       w += kBytes;
-      s += rows << 4;
+      s += rowsOf<Rows>() << 4;
     }
     const rest: usize = w < last ? 0 : bias;
     finishRow(dtype, out, c00, c01, first, rest);
-    if (rows > 1) finishRow(dtype, out + ldc, c10, c11, first, rest);
-    if (rows > 2) finishRow(dtype, out + 2 * ldc, c20, c21, first, rest);
-    if (rows > 3) finishRow(dtype, out + 3 * ldc, c30, c31, first, rest);
-    if (rows > 4) finishRow(dtype, out + 4 * ldc, c40, c41, first, rest);
-    if (rows > 5) finishRow(dtype, out + 5 * ldc, c50, c51, first, rest);
+    if (rowsOf<Rows>() > 1) finishRow(dtype, out + ldc, c10, c11, first, rest);
+    if (rowsOf<Rows>() > 2) finishRow(dtype, out + 2 * ldc, c20, c21, first, rest);
+    if (rowsOf<Rows>() > 3) finishRow(dtype, out + 3 * ldc, c30, c31, first, rest);
+    if (rowsOf<Rows>() > 4) finishRow(dtype, out + 4 * ldc, c40, c41, first, rest);
+    if (rowsOf<Rows>() > 5) finishRow(dtype, out + 5 * ldc, c50, c51, first, rest);
     first = false;
   }
 }
@@ -77,37 +77,38 @@ function tile(
 /** Of bfloat16 weights c0 has outputs 0, 2, 4, 6 and c1 the others: that takes fewer instructions than widening. */
 // @ts-ignore: decorator
 @inline
-function finishRow(dtype: i32, out: usize, c0: v128, c1: v128, first: bool, bias: usize): void {
+export function finishRow(dtype: i32, out: usize, c0: v128, c1: v128, first: bool, bias: usize): void {
   if (dtype == F32) return finish8(out, c0, c1, first, bias);
   finish8(out, v128.shuffle<i32>(c0, c1, 0, 4, 1, 5), v128.shuffle<i32>(c0, c1, 2, 6, 3, 7), first, bias);
 }
 
 /** The largest tile, of float32 weights. */
 function wholeTile(out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
-  tile(TILE_ROWS, F32, out, ldc, s, w, K, first, bias);
+  if (TILE_ROWS == 6) tile<Six>(F32, out, ldc, s, w, K, first, bias);
+  else tile<Four>(F32, out, ldc, s, w, K, first, bias);
 }
 
 /** A tile of 1 to TILE_ROWS rows of float32 weights. */
 function tileF32(rows: usize, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
   if (rows == TILE_ROWS) return wholeTile(out, ldc, s, w, K, first, bias);
-  if (rows == 1) return tile(1, F32, out, ldc, s, w, K, first, bias);
-  if (rows == 2) return tile(2, F32, out, ldc, s, w, K, first, bias);
-  if (rows == 3) return tile(3, F32, out, ldc, s, w, K, first, bias);
+  if (rows == 1) return tile<One>(F32, out, ldc, s, w, K, first, bias);
+  if (rows == 2) return tile<Two>(F32, out, ldc, s, w, K, first, bias);
+  if (rows == 3) return tile<Three>(F32, out, ldc, s, w, K, first, bias);
   if (TILE_ROWS > 4) {
-    if (rows == 4) return tile(4, F32, out, ldc, s, w, K, first, bias);
-    if (rows == 5) return tile(5, F32, out, ldc, s, w, K, first, bias);
+    if (rows == 4) return tile<Four>(F32, out, ldc, s, w, K, first, bias);
+    if (rows == 5) return tile<Five>(F32, out, ldc, s, w, K, first, bias);
   }
 }
 
 /** A tile of 1 to TILE_ROWS rows of bfloat16 weights. */
 function tileBf16(rows: usize, out: usize, ldc: usize, s: usize, w: usize, K: usize, first: bool, bias: usize): void {
-  if (rows == TILE_ROWS) return tile(TILE_ROWS, BF16, out, ldc, s, w, K, first, bias);
-  if (rows == 1) return tile(1, BF16, out, ldc, s, w, K, first, bias);
-  if (rows == 2) return tile(2, BF16, out, ldc, s, w, K, first, bias);
-  if (rows == 3) return tile(3, BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 1) return tile<One>(BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 2) return tile<Two>(BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 3) return tile<Three>(BF16, out, ldc, s, w, K, first, bias);
+  if (rows == 4) return tile<Four>(BF16, out, ldc, s, w, K, first, bias);
   if (TILE_ROWS > 4) {
-    if (rows == 4) return tile(4, BF16, out, ldc, s, w, K, first, bias);
-    if (rows == 5) return tile(5, BF16, out, ldc, s, w, K, first, bias);
+    if (rows == 5) return tile<Five>(BF16, out, ldc, s, w, K, first, bias);
+    if (rows == 6) return tile<Six>(BF16, out, ldc, s, w, K, first, bias);
   }
 }
 

@@ -54,18 +54,18 @@ function tile(
 // @ts-ignore: decorator
 @inline
 function finish(out: usize, c0: v128, c1: v128, factor: usize, scales: usize, first: bool): void {
-  const f = v128.load_splat<f32>(factor);
-  c0 = f32x4.mul(f32x4.convert_i32x4_s(c0), f);
-  c1 = f32x4.mul(f32x4.convert_i32x4_s(c1), f);
-  if (scales) {
-    c0 = f32x4.mul(c0, v128.load(scales));
-    c1 = f32x4.mul(c1, v128.load(scales, 16));
-  } else if (!first) {
-    c0 = f32x4.add(v128.load(out), c0);
-    c1 = f32x4.add(v128.load(out, 16), c1);
-  }
-  v128.store(out, c0);
-  v128.store(out, c1, 16);
+  scaled(out, c0, factor, scales, first);
+  scaled(out + 16, c1, factor, scales ? scales + 16 : 0, first);
+}
+
+/** Four sums to four outputs. */
+// @ts-ignore: decorator
+@inline
+export function scaled(out: usize, sums: v128, factor: usize, scales: usize, first: bool): void {
+  sums = f32x4.mul(f32x4.convert_i32x4_s(sums), v128.load_splat<f32>(factor));
+  if (scales) sums = f32x4.mul(sums, v128.load(scales));
+  else if (!first) sums = f32x4.add(v128.load(out), sums);
+  v128.store(out, sums);
 }
 
 /** M spread rows, M >= 1, against one panel. `dtype` is a constant wherever this is called. */

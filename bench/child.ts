@@ -6,6 +6,7 @@ import type { Job, Say } from './job.js';
 const PARTS: Readonly<Record<Job['part'], () => Promise<(job: Job, say: Say) => Promise<void>>>> = {
   layers: async () => (await import('./layers.js')).benchLayers,
   model: async () => (await import('./model.js')).benchModel,
+  decode: async () => (await import('./weights-only.js')).benchDecode,
   context: async () => (await import('./context.js')).benchContext,
   load: async () => (await import('./load.js')).measureLoad,
   memory: async () => (await import('./memory.js')).measureMemory,

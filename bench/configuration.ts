@@ -18,7 +18,7 @@ export interface Configuration {
   readonly aim?: number;
 }
 
-export type ConfiguredPart = 'layers' | 'model' | 'context' | 'memory' | 'load';
+export type ConfiguredPart = 'layers' | 'model' | 'decode' | 'context' | 'memory' | 'load';
 
 /** What a choice on the command line leaves of the configurations. */
 export interface Choice {

@@ -63,6 +63,7 @@ const PART_RUNNERS: Readonly<Record<Part, Runner>> = {
     await everyJob('model', options, table);
     for (const row of threadRows(table.rows)) table.add(row);
   },
+  decode: (options, _, table) => everyJob('decode', options, table),
   context: (options, _, table) => everyJob('context', options, table),
   load: (options, _, table) =>
     everyJob('load', options, table, async (job) => {

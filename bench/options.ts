@@ -2,7 +2,16 @@ import { parseArgs } from 'node:util';
 import type { Choice } from './configuration.js';
 import { SIZES, type Size } from './sizes.js';
 
-export const PARTS = ['kernels', 'layers', 'model', 'context', 'load', 'memory', 'processing'] as const;
+export const PARTS = [
+  'kernels',
+  'layers',
+  'model',
+  'decode',
+  'context',
+  'load',
+  'memory',
+  'processing',
+] as const;
 
 export type Part = (typeof PARTS)[number];
 

@@ -1,6 +1,6 @@
 /** One figure with what it is measured against. */
 export interface Row {
-  /** kernels, layers, model, context, load, memory, processing. */
+  /** kernels, layers, model, decode, context, load, memory, processing. */
   readonly part: string;
   readonly work: string;
   /** Size of model and options, where there are any: `256m bfloat16, 1 thread`. */

@@ -1,5 +1,6 @@
 /**
- * The longest stretch that each stage keeps the event loop waiting: `node build/bench/turns.js [PATTERN]`. The promise is a
+ * The longest stretch that each stage keeps the event loop waiting: `node build/bench/turns.js [PATTERN]`, of the model
+ * where the pattern begins with 256M. The promise is a
  * turn every 20 ms. Stretches are in processor time of the main thread where Linux tells it (a busy machine then does not
  * count), else by the clock.
  */
@@ -9,10 +10,14 @@ import { PNG } from 'pngjs';
 import {
   AutoProcessor,
   decodeImage,
+  SmolVLMForConditionalGeneration,
   SmolVLMImageProcessor,
   SmolVLMImageProcessorFast,
 } from '../src/index.js';
 import { shapes } from '../test/support/paths.js';
+import { checkpoint } from './checkpoints.js';
+import { textIds, tile } from './inputs.js';
+import { sizeConfig } from './sizes.js';
 
 /** Milliseconds that the main thread has computed. */
 const clock = ((): (() => number) => {
@@ -97,8 +102,37 @@ async function* works(): AsyncGenerator<[name: string, call: () => Promise<unkno
   yield [`tokenize ${text.length} characters`, () => processor.process({ text })];
 }
 
+/** The model at the real 256M size, on one thread. */
+async function* modelWorks(): AsyncGenerator<[name: string, call: () => Promise<unknown>]> {
+  const folder = await checkpoint('256m');
+  const config = sizeConfig('256m');
+  const open = (dtype: 'auto' | 'int8' | 'int4') =>
+    SmolVLMForConditionalGeneration.from_pretrained(folder, { threads: 1, dtype, image_cache_bytes: 0 });
+  for (const dtype of ['auto', 'int8', 'int4'] as const) {
+    yield [`256M: loading, ${dtype}`, async () => (await open(dtype)).dispose()];
+  }
+  for (const dtype of ['auto', 'int8'] as const) {
+    const model = await open(dtype);
+    const name = (work: string) => `256M, ${dtype}: ${work}`;
+    const text = (count: number) => ({ input_ids: textIds(config, count), reuse_prefix: false });
+    yield [name('a tile'), () => model.get_image_features(tile(config))];
+    yield [name('prefill of 500 tokens'), () => model.generate({ ...text(500), max_new_tokens: 1 })];
+    const made = { max_new_tokens: 20, min_new_tokens: 20 };
+    yield [name('20 tokens, greedy'), () => model.generate({ ...text(20), ...made })];
+    const drawn = { ...made, do_sample: true, top_p: 0.9, seed: 1 };
+    yield [name('20 tokens, sampling'), () => model.generate({ ...text(20), ...drawn })];
+    yield [name('20 tokens, 4 beams'), () => model.generate({ ...text(20), ...made, num_beams: 4 })];
+    yield [
+      name('all logits of 64 tokens'),
+      () => model.forward({ ...text(64), reuse_prefix: undefined } as never),
+    ];
+    if (dtype === 'int8') yield [name('saving'), () => model.save_pretrained(new Map())];
+    model.dispose();
+  }
+}
+
 const pattern = process.argv[2] ?? '';
-for await (const [name, call] of works()) {
+for await (const [name, call] of pattern.startsWith('256M') ? modelWorks() : works()) {
   if (!name.includes(pattern)) continue;
   await call();
   const runs = [await watch(call), await watch(call), await watch(call)];

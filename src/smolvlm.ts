@@ -2,8 +2,9 @@ import { Answer } from './chat/answer.js';
 import { type AnswerOptions, ask, type CallHooks } from './chat/ask.js';
 import { holdMedia, type MediaSource, mediaPiece, text } from './chat/content.js';
 import { ChatSession, type SessionOptions } from './chat/session.js';
-import type { CheckpointLocation } from './checkpoint/folder.js';
+import { type CheckpointLocation, openCheckpoint } from './checkpoint/folder.js';
 import { InputError } from './errors.js';
+import { refuseAdapter } from './model/load.js';
 import { AutoModelForImageTextToText } from './modeling/auto-model.js';
 import type { PretrainedOptions } from './modeling/options.js';
 import type { SmolVLMForConditionalGeneration } from './modeling.js';
@@ -41,12 +42,16 @@ export class SmolVLM {
     location: CheckpointLocation,
     { processor: processorOptions, ...options }: SmolVLMOptions = {},
   ): Promise<SmolVLM> {
-    // The processor's files are small: what is wrong with them shows before the weights are read.
-    const processor = await SmolVLMProcessor.from_pretrained(location, {
-      ...processorOptions,
-      signal: options.signal,
-    });
-    return new SmolVLM(await AutoModelForImageTextToText.from_pretrained(location, options), processor);
+    // Opened once, so that all files are of one revision.
+    const folder = await openCheckpoint(location, options);
+    try {
+      await refuseAdapter(folder);
+      // The processor's files are small: what is wrong with them shows before the weights are read.
+      const processor = await SmolVLMProcessor.from_pretrained(folder, processorOptions);
+      return new SmolVLM(await AutoModelForImageTextToText.from_pretrained(folder, options), processor);
+    } finally {
+      await folder.close();
+    }
   }
 
   /**

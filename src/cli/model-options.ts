@@ -1,8 +1,7 @@
 /** The options that say which model answers and how it is loaded: the same in every command that loads one. */
 import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { openCheckpoint } from '../checkpoint/folder.js';
-import { CheckpointError } from '../errors.js';
+import { basename, dirname, isAbsolute, join } from 'node:path';
+import { CheckpointError, HubError } from '../errors.js';
 import type { SmolVLM, SmolVLMOptions } from '../smolvlm.js';
 import { readChoice, readThreads } from './arguments.js';
 import { downloadProgress } from './download-progress.js';
@@ -111,28 +110,23 @@ export async function loadModel(
   }
 }
 
-/**
- * What helps: of an adapter's folder, that it is one; of a folder that is not there and was often mistyped, the checkpoint
- * beside it that is nearly called so.
- */
+/** A folder that is not there was often mistyped: names the checkpoint beside it that is nearly called so. */
 async function withHint(error: unknown, location: string): Promise<unknown> {
-  if (!(error instanceof CheckpointError)) return error;
-  if (await exists(location)) {
-    const { refuseAdapter } = await import('../model/load.js');
-    return refuseAdapter(await openCheckpoint(location)).then(
-      () => error,
-      (better) => better,
-    );
-  }
+  const isKnown = error instanceof CheckpointError || error instanceof HubError;
+  if (!isKnown || (await exists(location))) return error;
   const parent = dirname(location);
   const names = await readdir(parent).catch(() => []);
   const checkpoints: string[] = [];
   for (const name of names) if (await exists(join(parent, name, 'config.json'))) checkpoints.push(name);
   const near = nearest(basename(location), checkpoints);
   if (near === undefined) return error;
-  const { what, where, expected, got } = error;
-  const hint = `did you mean ${join(parent, near)}?`;
-  return new CheckpointError({ what, where, expected, got: `${got ?? 'nothing'}; ${hint}`, cause: error });
+  const { what, where, expected } = error;
+  // `./a/b` is a folder, where `a/b` may be a repository.
+  const named = isAbsolute(location) ? join(parent, near) : `./${join(parent, near)}`;
+  const got = `${error.got ?? 'nothing'}; did you mean ${named}?`;
+  const details = { what, where, expected, got, cause: error };
+  if (error instanceof CheckpointError) return new CheckpointError(details);
+  return new HubError({ ...details, code: error.code, status: error.status });
 }
 
 function exists(path: string): Promise<boolean> {

@@ -9,15 +9,18 @@ export function cacheBytesPerToken({ text_config }: SmolVLMConfig): number {
 }
 
 /**
- * Bytes of activations for encoding one full tile, the largest part of a run: the pixels and patches, the hidden states,
- * and what one layer makes (two norms, q, k, v, their pages, the mixed and projected values, the MLP's two, the last of them
- * as integers too where weights are quantised).
+ * Bytes of activations for encoding one full tile, the largest part of a run: the hidden states, and beside them the most of
+ * what the embeddings make (pixels, patches, their products and positions), a layer's attention (a norm, q, k, v, their
+ * pages, the mixed and projected values) or its MLP (a norm, its two products, the first as integers too where weights are
+ * quantised).
  */
 export function activationBytes({ vision_config }: SmolVLMConfig): number {
   const { num_patches, patch_size, num_channels, hidden_size, intermediate_size } = vision_config;
   const patchValues = num_channels * patch_size ** 2;
-  const floats = 2 * patchValues + 2 * hidden_size + 10 * hidden_size + intermediate_size;
-  return num_patches * (4 * floats + quantizedRowBytes(intermediate_size, false));
+  const embeddings = 4 * (2 * patchValues + 2 * hidden_size);
+  const attention = 4 * 8 * hidden_size + quantizedRowBytes(hidden_size, false);
+  const mlp = 4 * (2 * hidden_size + intermediate_size) + quantizedRowBytes(intermediate_size, false);
+  return num_patches * (4 * hidden_size + Math.max(embeddings, attention, mlp));
 }
 
 /** Tokens that a model should have room for once its weights are there: a picture of a few tiles and an answer. */

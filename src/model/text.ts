@@ -99,11 +99,15 @@ export function rotaryFrequencies({ engine }: Ops, config: SmolVLMTextConfig): n
 function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden: Tensor): Steps<void> {
   const { ops, config, observers, index } = context;
   const { tap } = observers;
+  const { activations } = ops.engine;
   const path = `${PATH}.layers.${index}`;
+  const mark = activations.mark();
   let x = ops.rmsNorm(hidden, weights.input_layernorm, config.rms_norm_eps);
   if (tap) yield* tap(`${path}.input_layernorm`, x);
   x = yield* attention(context, weights, x, `${path}.self_attn`);
   ops.add(hidden, x);
+  // The MLP takes the place of what attention took.
+  activations.release(mark);
 
   x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
   if (tap) yield* tap(`${path}.post_attention_layernorm`, x);

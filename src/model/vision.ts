@@ -97,6 +97,9 @@ function* embeddings(
   const rows = Math.floor(height / patch_size);
   const columns = Math.floor(width / patch_size);
   const patches = rows * columns;
+  const { weight, bias } = weights.patch_embedding;
+  const hidden = engine.tensor(count * patches, weight.N);
+  const scope = engine.activations.mark();
   const inputs = engine.tensor(count * patches, channels * patch_size * patch_size);
   const positions = new Int32Array(count * patches);
   const size = channels * height * width;
@@ -111,13 +114,14 @@ function* embeddings(
     positions.set(visionPositionIds(mask, rows, columns, num_patches_per_side, positionDtype), i * patches);
     yield;
   }
-  const { weight, bias } = weights.patch_embedding;
-  const hidden = yield* ops.linear(inputs, weight, bias);
+  const embedded = yield* ops.linear(inputs, weight, bias);
+  ops.copyRows(hidden, 0, embedded, 0, embedded.rows);
   if (tap) yield* tap(`${PATH}.embeddings.patch_embedding`, hidden);
   const position = ops.gather(weights.position_embedding, engine.uploadInt32(positions), positions.length);
   if (tap) yield* tap(`${PATH}.embeddings.position_embedding`, position);
   ops.add(hidden, position);
   if (tap) yield* tap(`${PATH}.embeddings`, hidden);
+  engine.activations.release(scope);
   return hidden;
 }
 
@@ -134,10 +138,14 @@ function* encoderLayer(
   const path = `${PATH}.encoder.layers.${index}`;
   const { tap } = observers;
   const { layer_norm1, layer_norm2, fc1, fc2 } = weights;
+  const { activations } = ops.engine;
+  const mark = activations.mark();
   let x = ops.layerNorm(hidden, layer_norm1.weight, layer_norm1.bias, config.layer_norm_eps);
   if (tap) yield* tap(`${path}.layer_norm1`, x);
   x = yield* attention(ops, weights, config, x, keys, index, observers);
   ops.add(hidden, x);
+  // The MLP takes the place of what attention took.
+  activations.release(mark);
 
   x = ops.layerNorm(hidden, layer_norm2.weight, layer_norm2.bias, config.layer_norm_eps);
   if (tap) yield* tap(`${path}.layer_norm2`, x);

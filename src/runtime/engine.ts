@@ -72,7 +72,7 @@ export class Engine {
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
     this.#uploads = new Arena(this.heap, 'uploads');
-    if (pool) abandoned?.register(this, pool);
+    if (pool) abandoned?.register(this, pool, this);
   }
 
   /**
@@ -326,6 +326,8 @@ export class Engine {
   dispose(): void {
     if (this.disposed) return;
     this.#kernels = undefined;
+    // The pool's error remembers who was called, this engine among them, which would then never be collected.
+    abandoned?.unregister(this);
     const ended = this.#pool?.dispose();
     void Promise.all([this.#last, ended]).then(() => {
       // The last references to the memory: the host can take it back.

@@ -20,7 +20,7 @@ test('prints the snapshot’s folder, from which describe, info and quantize wor
   const args = ['download', NAME, '--endpoint', hub.url, '--cache-dir', cache];
   const first = await runCli(args);
   const folder = join(cache, 'models--test-org--smolvlm-shapes/snapshots', commit);
-  assert.equal([first.code, first.stdout, first.stderr], [0, `${folder}\n`, '']);
+  assert.equal(first, { code: 0, signal: null, stdout: `${folder}\n`, stderr: '' });
   for (const name of Object.keys(files)) assert.ok(existsSync(join(folder, name)), name);
   assert.not.ok(existsSync(join(folder, 'onnx')));
   process.env.HF_HUB_CACHE = cache;
@@ -40,6 +40,24 @@ test('prints the snapshot’s folder, from which describe, info and quantize wor
     delete process.env.HF_HUB_CACHE;
     delete process.env.HF_HUB_OFFLINE;
   }
+});
+
+test('describe and chat fetch a model by name, all of its files with the same --endpoint, --cache-dir and --revision', async () => {
+  const image = 'examples/pictures/shapes-on-checks.jpg';
+  const known = await runCli(['describe', image, '-n', '8']);
+  const cache = scratch();
+  const where = ['--model', NAME, '--endpoint', hub.url, '--cache-dir', cache, '--revision', commit];
+  const described = await runCli(['describe', image, '-n', '8', ...where]);
+  assert.equal(described, known);
+  assert.ok(hub.requests('hub', '/resolve/').every((request) => request.path.includes(commit)));
+  const fetched = hub.requests('hub', '/resolve/').length;
+  assert.ok(fetched > 3, `${fetched} files were fetched`);
+  const chatted = await runCli(['chat', image, '-n', '8', ...where, '--offline'], {
+    input: 'Describe this image.\n',
+  });
+  assert.is(chatted.stdout, known.stdout);
+  assert.is(chatted.code, 0);
+  assert.is(hub.requests('hub', '/resolve/').length, fetched);
 });
 
 test('--dry-run lists and fetches nothing; --json is an object; --include chooses', async () => {

@@ -6,7 +6,7 @@ import { getEventListeners } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from '../../src/generation/random.js';
-import { SmolVLM } from '../../src/index.js';
+import { SmolVLM, SmolVLMForConditionalGeneration } from '../../src/index.js';
 import type { Model } from '../../src/model/model.js';
 import { root, shapes } from '../support/paths.js';
 
@@ -25,6 +25,8 @@ export interface SoakReport {
   rss: number[];
   /** Bytes of JavaScript objects and buffers, at the same moments. */
   objects: number[];
+  /** Resident bytes before and after models were loaded and disposed of, and how many. */
+  reloads: number[];
   /** Bytes of the model's memory without its caches, at the same moments. */
   held: number[];
   /** The most that the caches held beside their limits. */
@@ -45,6 +47,9 @@ interface Sample {
 const REQUESTS = 300;
 const WARM_UP = 120;
 const CHECKS = 3;
+/** Models that are loaded and disposed of, before the first look and until the second. */
+const SOME = 8;
+const RELOADS = 25;
 const STAGES = ['load', 'processing', 'encoding', 'prefill', 'decoding'] as const;
 type Stage = (typeof STAGES)[number];
 
@@ -104,6 +109,7 @@ const report: SoakReport = {
   loads: { done: 0, cancelled: 0 },
   rss: [],
   objects: [],
+  reloads: [],
   held: [],
   caches: {
     prefix: 0,
@@ -274,6 +280,16 @@ for (let index = 0; index < REQUESTS; index++) {
 }
 report.listeners.left = listeners();
 vlm.dispose();
+
+/** Models come and go. */
+for (let i = 0; i < RELOADS + SOME; i++) {
+  if (i === SOME) report.reloads.push(await residentBytes());
+  const model = await SmolVLMForConditionalGeneration.from_pretrained(shapes, { threads });
+  if (i % 5 === 0)
+    await model.generate({ input_ids: { dims: [1, 2], data: Int32Array.of(5, 6) }, max_new_tokens: 2 });
+  model.dispose();
+}
+report.reloads.push(await residentBytes());
 for (let i = 0; i < 40 && (threadCount() > first.threads || leftResources().length > 0); i++) await collect();
 report.left = {
   resources: leftResources(),
