@@ -184,3 +184,6 @@ export const STEP_MACS = 2e8;
 
 /** Kernel calls between two pauses of a run: norms, rotations and sums go with the product behind them. */
 export const STEP_CALLS = 24;
+
+/** Values that processing touches between two turns of the event loop: a few milliseconds of its slowest loops. */
+export const VALUES_BETWEEN_TURNS = 1 << 18;
