@@ -1,6 +1,8 @@
 """Trains the embedded demo checkpoint, a small SmolVLM that answers questions about pictures of coloured shapes.
 
     python train_demo.py train --run RUN --steps 6000 --decay 1800     start, or go on where RUN/run.state.pt stopped
+    python train_demo.py train --run RUN --weights-of FOLDER --chats 0.5 --device cuda --threads 1 --workers 16
+                                                                       the same from a checkpoint, half the rows conversations
     python train_demo.py look --run RUN --steps 1500                   lessons for the vision tower alone, in between
     python train_demo.py export --run RUN --out FOLDER                 the averaged weights, rounded to F16
     python train_demo.py evaluate --model FOLDER [--report FILE]       500 held-out pictures through transformers
@@ -25,7 +27,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import distributed, multiprocessing
 
 from demo.batches import Batches, Views
@@ -51,6 +55,7 @@ class Schedule:
 
     steps: int
     decay: int
+    full: float = 1.0  # of the rates below
     until: float | None = None  # seconds since the epoch
     ending: float = 15.0
 
@@ -58,7 +63,17 @@ class Schedule:
         left = (self.steps - step) / max(self.decay, 1)
         if self.until is not None:
             left = min(left, (self.until - time.time()) / 60 / self.ending)
-        return min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, left))
+        return self.full * min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, left))
+
+
+@dataclass
+class Lessons:
+    """What is taught, to which weights, where."""
+
+    weights_of: Path | None = None  # a checkpoint to begin with; without hardness growing from nothing
+    chats: float = 0.0  # share of the rows whose questions are the turns of one conversation
+    device: str = "cpu"
+    workers: int = 1  # that draw; a block of pictures is visited again by the worker that drew it
 
 
 def build(tokenizer_folder: Path) -> Trainee:
@@ -78,13 +93,17 @@ def check_places(trainee: Trainee) -> None:
     assert torch.equal(whole, trainee.see(pixels)), "position ids differ from the reference's"
 
 
-def validation(batches: Batches) -> tuple[list, list[list[str]]]:
+def validation(batches: Batches, joined: bool) -> tuple[list, list[list[str]]]:
     made, kinds = [], []
     for seed in VALIDATION_SEEDS:
         scene, _, data, rng = picture_file(seed)
         made.append((scene, tile_of_file(data), sample_questions(scene, len(KINDS), rng, even=True)))
         kinds.append([kind for kind, _, _ in made[-1][2]])
-    return [batches.collate(made[i : i + 48]) for i in range(0, len(made), 48)], kinds
+    return [batches.collate(made[i : i + 48], np.full(48, joined)) for i in range(0, len(made), 48)], kinds
+
+
+def on(device: str, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
 @torch.no_grad()
@@ -94,7 +113,7 @@ def validate(trainee: Trainee, averaged: dict, batches: list, kinds: list[list[s
     trainee.load_state_dict(averaged)
     flags = []
     for batch in batches:
-        trainee(batch)
+        trainee(on(trainee.places.device, batch))
         flags += trainee.exact.tolist()
     trainee.load_state_dict(own)
     by_kind = {k: [] for k in KINDS}
@@ -118,12 +137,16 @@ def share(params: list[torch.nn.Parameter], world: int, rate: float, stopping: b
     return flat[-2].item() / world, flat[-1].item() > 0
 
 
-def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
+def train(rank: int, world: int, run: Path, schedule: Schedule, lessons: Lessons) -> None:
     """One of `world` processes with a thread each: on a busy machine they wait for one another once a step only."""
     torch.set_num_threads(1)
     if world > 1:
         distributed.init_process_group("gloo", init_method=f"file://{run.resolve()}/meeting", rank=rank, world_size=world)
     trainee, steps = build(run), schedule.steps
+    if lessons.weights_of:
+        weights = load_file(lessons.weights_of / "model.safetensors")
+        trainee.vlm.load_state_dict({k: v.float() for k, v in weights.items()})
+    trainee.to(lessons.device)
     hidden, rest, names = [], [], []
     for name, p in trainee.named_parameters():
         matrix = p.ndim == 2 and ("layers" in name or "connector" in name)
@@ -135,7 +158,7 @@ def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
     averaged = {k: v.clone() for k, v in trainee.state_dict().items()}
     first, minutes, state_file = 0, 0.0, run / "run.state.pt"
     if state_file.exists():
-        state = torch.load(state_file)
+        state = torch.load(state_file, map_location=lessons.device)
         trainee.load_state_dict(state["trainee"])
         averaged = state["averaged"]
         adam.load_state_dict(state["adam"])
@@ -144,10 +167,13 @@ def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
         first, minutes = state["step"], state["minutes"]
         print(f"going on at step {first}", flush=True)
 
-    batches = Batches(run / "tokenizer.json", PICTURES // world, QUESTIONS, RAMP, rank, world)
-    check, kinds = validation(batches) if rank == 0 else ([], [])
+    ramp = 0 if lessons.weights_of else RAMP
+    batches = Batches(run / "tokenizer.json", PICTURES // world, QUESTIONS, ramp, rank, world, max(16, lessons.workers),
+                      lessons.chats)
+    check, kinds = validation(batches, False) if rank == 0 else ([], [])
+    talk, _ = validation(batches, True) if rank == 0 and lessons.chats else ([], [])
     loader = iter(torch.utils.data.DataLoader(
-        batches, batch_size=None, sampler=range(first, steps), num_workers=1, prefetch_factor=6))
+        batches, batch_size=None, sampler=range(first, steps), num_workers=lessons.workers, prefetch_factor=6))
     began, saved, sums, count = time.time() - 60 * minutes, time.time(), {}, 0
 
     def save(step: int) -> None:
@@ -157,8 +183,8 @@ def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
         os.replace(state_file.with_suffix(".new"), state_file)
 
     for step in range(first, steps):
-        batch = next(loader)
-        with torch.autocast("cpu", torch.bfloat16):
+        batch = on(lessons.device, next(loader))
+        with torch.autocast(lessons.device, torch.bfloat16):
             language, probes, report = trainee(batch)
         (language + 0.4 * probes).backward()
         rate = schedule.rate(step)
@@ -188,6 +214,9 @@ def train(rank: int, world: int, run: Path, schedule: Schedule) -> None:
                 exact, detail = validate(trainee, averaged, check, kinds)
                 row["validation_exact"] = f"{exact:.4f}"
                 print(f"  validation {exact:.4f}: {detail}", flush=True)
+                if talk:
+                    exact, detail = validate(trainee, averaged, talk, kinds)
+                    print(f"  conversations {exact:.4f}: {detail}", flush=True)
             log = run / "training-log.csv"
             fresh = not log.exists()
             with log.open("a", newline="") as f:
@@ -265,6 +294,11 @@ def main() -> None:
     parser.add_argument("--until", help="clock time, HH:MM, by which `train` ends")
     parser.add_argument("--ending", type=float, default=15.0, help="minutes of falling rate before --until")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--weights-of", type=Path, help="a checkpoint that `train` begins with")
+    parser.add_argument("--chats", type=float, default=0.0, help="share of the rows that are conversations")
+    parser.add_argument("--rate", type=float, default=1.0, help="of the full learning rates")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw, for each trainer")
     options = parser.parse_args()
     if options.what == "train":
         options.run.mkdir(parents=True, exist_ok=True)
@@ -274,7 +308,9 @@ def main() -> None:
         if options.until:
             clock = datetime.datetime.strptime(options.until, "%H:%M").time()
             until = datetime.datetime.combine(datetime.date.today(), clock).timestamp()
-        arguments = (options.threads, options.run, Schedule(options.steps, options.decay, until, options.ending))
+        schedule = Schedule(options.steps, options.decay, options.rate, until, options.ending)
+        lessons = Lessons(options.weights_of, options.chats, options.device, options.workers)
+        arguments = (options.threads, options.run, schedule, lessons)
         if options.threads == 1:
             train(0, *arguments)
         else:

@@ -1,15 +1,17 @@
 import type { CheckpointFolder, CheckpointLocation } from './checkpoint/folder.js';
+import type { HubOptions } from './checkpoint/hub/options.js';
 import { type ProcessorOptions, readProcessorFiles, SmolVLMProcessor } from './processing/index.js';
 
 /** Finds a checkpoint's processor, as the reference's class of this name does. */
 export class AutoProcessor {
   /**
-   * `SmolVLMProcessor.from_pretrained`: the processor of a checkpoint, by a folder's path, its URL, or its files by name.
-   * @throws CheckpointError, ConfigError; AbortError when `signal` is aborted
+   * `SmolVLMProcessor.from_pretrained`: the processor of a checkpoint, by the name of a repository (`org/name`), a
+   * folder's path, its URL, or its files by name.
+   * @throws HubError, CheckpointError, ConfigError; AbortError when `signal` is aborted
    */
   static from_pretrained(
     location: CheckpointLocation,
-    options: ProcessorOptions & { signal?: AbortSignal } = {},
+    options: ProcessorOptions & HubOptions = {},
   ): Promise<SmolVLMProcessor> {
     return SmolVLMProcessor.from_pretrained(location, options);
   }

@@ -6,14 +6,17 @@ import { SmolVLMConfig } from './configuration/smolvlm-config.js';
 import { type GenerationConfig, readGenerationConfig } from './generation/config.js';
 import { type GenerateArguments, generate } from './generation/generate.js';
 import type { GenerateOutput } from './generation/output.js';
+import type { GenerateInputs } from './generation/prompt.js';
 import type { KVCache } from './model/cache.js';
 import { causalLoss, type LogitsToKeep, logits } from './model/head.js';
 import type { Model } from './model/model.js';
 import type { PrefixCache } from './model/prefix-cache.js';
+import { restorePrefix, type SavedPrefix, savePrefix } from './model/prefix-copy.js';
 import { CAUSAL_ARGUMENTS, checkPastMask, givenArguments, readLogitsToKeep } from './modeling/arguments.js';
 import { type Loaded, loadPretrained } from './modeling/load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './modeling/options.js';
 import { type OutputTuple, type SmolVLMCausalLMOutputWithPast, toTuple } from './modeling/outputs.js';
+import type { Cancellable } from './modeling/pretrained-model.js';
 import { type ModelForwardArguments, orAsBefore, runModel, withDefaults } from './modeling/run-forward.js';
 import type { SaveOptions } from './modeling/save.js';
 import { TextAndVisionModel } from './modeling/text-and-vision.js';
@@ -48,8 +51,9 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   }
 
   /**
-   * Loads a checkpoint: a folder's path, its URL, or its files by name.
-   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
+   * Loads a checkpoint: a repository of the Hugging Face hub (`org/name`), which is fetched unless it is cached, a folder's
+   * path, its URL, or its files by name.
+   * @throws HubError, CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(
     location: CheckpointLocation,
@@ -99,15 +103,34 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
     return this.model.prefixes;
   }
 
-  override async ready(): Promise<this> {
-    const { config } = await this.load();
+  /**
+   * What `prefix_cache` knows of a prompt [1, S], to be kept outside: after `restore_prefix`, prompts that begin like it start
+   * behind it, in another process too, with the bits of a fresh run. Undefined where nothing is known, or with `low_memory`.
+   * @param inputs as `generate` takes them
+   * @throws InputError for a batch; AbortError
+   */
+  save_prefix(inputs: GenerateInputs, signal?: AbortSignal): Promise<SavedPrefix | undefined> {
+    return this.run((model) => savePrefix(model, inputs), signal);
+  }
+
+  /**
+   * Gives `prefix_cache` what `save_prefix` gave for the same prompt, or one that begins alike.
+   * @returns tokens that it is spared; 0 where it is of other weights, of another dtype of the cache, or of the other build
+   * @throws InputError for keys and values that do not fit their tokens; MemoryError; AbortError
+   */
+  restore_prefix(inputs: GenerateInputs, saved: SavedPrefix, signal?: AbortSignal): Promise<number> {
+    return this.run((model) => restorePrefix(model, inputs, saved), signal);
+  }
+
+  override async ready({ signal }: Cancellable = {}): Promise<this> {
+    const { config } = await this.load(signal);
     this.generation_config ??= await readGenerationConfig(await openCheckpoint({}), config);
     return this;
   }
 
   /** Like the other classes' (see PreTrainedModel), with generation_config.json beside. */
   override async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
-    await this.ready();
+    await this.ready(options);
     await super.save_pretrained(target, options);
     const text = sortedJson({ ...this.generation_config, transformers_version: REFERENCE_VERSION });
     const folder = await openTarget(target);
@@ -115,9 +138,10 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   }
 
   /** The head's values; a tied one's are the token embedding's. */
-  get_output_embeddings(): Promise<Embedding> {
-    return this.run(({ ops, named }) =>
-      readMatrix(ops.engine, named.get(LM_HEAD) ?? named.get(EMBED_TOKENS)!),
+  get_output_embeddings({ signal }: Cancellable = {}): Promise<Embedding> {
+    return this.run(
+      ({ ops, named }) => readMatrix(ops.engine, named.get(LM_HEAD) ?? named.get(EMBED_TOKENS)!),
+      signal,
     );
   }
 
@@ -132,7 +156,7 @@ export class SmolVLMForConditionalGeneration extends TextAndVisionModel<'causal'
   generate(args: GenerateArguments & { return_dict_in_generate?: false }): Promise<HostTensor<Int32Array>>;
   generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>>;
   async generate(args: GenerateArguments): Promise<GenerateOutput | HostTensor<Int32Array>> {
-    await this.ready();
+    await this.ready(args);
     this.check();
     return generate(this.model, this.generation_config, args);
   }
@@ -168,11 +192,13 @@ export type { GenerateArguments } from './generation/generate.js';
 export type { LogitsProcessor, StoppingCriterion } from './generation/hooks.js';
 export type { GenerationOptions } from './generation/options.js';
 export type { GenerateOutput } from './generation/output.js';
+export type { GenerationProgress } from './generation/progress.js';
 export type { Streamer } from './generation/run.js';
 export { TextStreamer, type TextStreamerOptions } from './generation/text-streamer.js';
 export { KVCache as DynamicCache } from './model/cache.js';
 export type { CacheLayer } from './model/cache-tensors.js';
 export type { LogitsToKeep } from './model/head.js';
+export type { SavedPrefix } from './model/prefix-copy.js';
 export { AutoModelForImageTextToText } from './modeling/auto-model.js';
 export type {
   DeviceOption,
@@ -189,7 +215,7 @@ export type {
   SmolVLMBaseModelOutputWithPast,
   SmolVLMCausalLMOutputWithPast,
 } from './modeling/outputs.js';
-export { PreTrainedModel } from './modeling/pretrained-model.js';
+export { type Cancellable, PreTrainedModel } from './modeling/pretrained-model.js';
 export { type QuantizeOptions, quantizeCheckpoint } from './modeling/quantize.js';
 export type { ModelForwardArguments } from './modeling/run-forward.js';
 export type { SaveOptions } from './modeling/save.js';

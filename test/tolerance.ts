@@ -172,3 +172,15 @@ export const GEMV_INT4_OF_LOAD_SUM = 0.12;
 
 /** Points of 100 that the embedded checkpoint's exact answers may lose against float32's (195 of the 200 committed pictures; int8 195, int4 194). */
 export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };
+
+/**
+ * Memory after 300 requests beside that after the first 120: a request that leaked a picture's tokens (0.3 MB) or more would
+ * be 50 MB away, on 100. V8's code and feedback still grow by 3 % in that time, with and without cancelled requests.
+ */
+export const SOAK_GROWTH = 0.05;
+
+/** Multiply-adds of one kernel call, which nothing interrupts: 6 to 12 ms, which with a slice of 6 ms keep the promise of 20. */
+export const STEP_MACS = 2e8;
+
+/** Kernel calls between two pauses of a run: norms, rotations and sums go with the product behind them. */
+export const STEP_CALLS = 24;

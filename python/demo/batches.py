@@ -26,9 +26,9 @@ class Batches(torch.utils.data.Dataset):
     """
 
     def __init__(self, tokenizer_file: Path, pictures: int, questions: int, ramp: int, rank: int = 0, world: int = 1,
-                 block: int = 16):
+                 block: int = 16, chats: float = 0.0):
         self.tokenizer_file, self.pictures, self.questions = str(tokenizer_file), pictures, questions
-        self.ramp, self.block, self.rank, self.world = ramp, block, rank, world
+        self.ramp, self.block, self.rank, self.world, self.chats = ramp, block, rank, world, chats
         self.drawn: dict[int, list] = {}
 
     def __len__(self) -> int:
@@ -47,15 +47,16 @@ class Batches(torch.utils.data.Dataset):
         hardness = min(1.0, 0.2 + 0.8 * step / max(self.ramp, 1))
         number = step // (2 * self.block) * self.block + step % self.block
         rng = np.random.default_rng([TRAINING_SEEDS, step, self.rank])
-        return self.collate([(*d, sample_questions(d[0], self.questions, rng)) for d in self.draw(number, hardness)])
+        samples = [(*d, sample_questions(d[0], self.questions, rng)) for d in self.draw(number, hardness)]
+        return self.collate(samples, rng.random(len(samples)) < self.chats)
 
-    def collate(self, samples: list) -> dict[str, torch.Tensor]:
-        """[(scene, tile, questions)] -> one packed batch."""
+    def collate(self, samples: list, joined: np.ndarray) -> dict[str, torch.Tensor]:
+        """[(scene, tile, questions)] -> one packed batch. The questions of a joined row are the turns of one conversation."""
         names = list(GROUNDS)
-        rows = [self.pack(asked) for _, _, asked in samples]
+        rows = [self.pack(asked, joined[row]) for row, (_, _, asked) in enumerate(samples)]
         focus, cells, links = [], [], []
         for row, (scene, _, asked) in enumerate(samples):
-            found, linked = self.references(scene, asked)
+            found, linked = self.references(scene, asked, joined[row])
             for position, layer, shown in found:
                 focus.append((row, position, layer))
                 cells.append(shown)
@@ -76,6 +77,7 @@ class Batches(torch.utils.data.Dataset):
             "ids": ids,
             "positions": positions,
             "segments": segments,
+            "joined": torch.from_numpy(joined),
             "targets": targets,
             "focus": torch.tensor(focus),
             "links": torch.tensor(links).view(-1, 4),
@@ -96,16 +98,23 @@ class Batches(torch.utils.data.Dataset):
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text).ids
 
-    def pack(self, asked: list[tuple[str, str, str]]) -> tuple[list[int], list[int], list[int], list[int]]:
+    def turn(self, question: str, answer: str, later: bool) -> tuple[list[int], list[int]]:
+        """What leads to an answer, and the answer; a later turn of a conversation begins with the end of the one before."""
+        before = "<end_of_utterance>\nUser: " if later else ""
+        return (self.encode(f"{before}{question}<end_of_utterance>\nAssistant:"),
+                self.encode(f" {answer}<end_of_utterance>"))
+
+    def pack(self, asked: list[tuple[str, str, str]],
+             joined: bool) -> tuple[list[int], list[int], list[int], list[int]]:
         ids = list(self.prefix)
         positions, segments, targets = list(range(len(ids))), [0] * len(ids), [-100] * len(ids)
         for number, (_, question, answer) in enumerate(asked, 1):
-            head = self.encode(f"{question}<end_of_utterance>\nAssistant:")
-            tail = self.encode(f" {answer}<end_of_utterance>")
+            head, tail = self.turn(question, answer, joined and number > 1)
             # the last head token predicts the first answer token, and so on; the closing token itself predicts nothing
+            start = len(ids) if joined else len(self.prefix)
             ids += head + tail[:-1]
             span = len(head) + len(tail) - 1
-            positions += range(len(self.prefix), len(self.prefix) + span)
+            positions += range(start, start + span)
             segments += [number] * span
             targets += [-100] * (len(head) - 1) + tail
         return ids, positions, segments, targets
@@ -118,7 +127,7 @@ class Batches(torch.utils.data.Dataset):
         shapes |= {self.encode(f" {s}{'es' if s.endswith('s') else 's'}")[0]: s for s in SHAPES}
         return colours, shapes
 
-    def references(self, scene: Scene, asked: list[tuple[str, str, str]]) -> tuple[list, list]:
+    def references(self, scene: Scene, asked: list[tuple[str, str, str]], joined: bool) -> tuple[list, list]:
         """Tokens that speak of things, [(position in the packed row, decoder layer, image tokens that show them)], and
         the way from where an answer begins to the names in its question, [(position, head, the name's position)].
 
@@ -128,9 +137,8 @@ class Batches(torch.utils.data.Dataset):
         colours, shapes = self.words
         shown = [image_cells(scene, t) for t in scene.things]
         found, links, start = [], [], len(self.prefix)
-        for kind, question, answer in asked:
-            head = self.encode(f"{question}<end_of_utterance>\nAssistant:")
-            tail = self.encode(f" {answer}<end_of_utterance>")
+        for number, (kind, question, answer) in enumerate(asked):
+            head, tail = self.turn(question, answer, joined and number > 0)
             names = []
             for i, token in enumerate(head):
                 before = colours.get(head[i - 1]) if i else None

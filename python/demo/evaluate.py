@@ -8,6 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import PIL
 import tokenizers
 import torch
@@ -17,11 +18,14 @@ from transformers import AutoTokenizer, SmolVLMForConditionalGeneration, SmolVLM
 from transformers.image_utils import load_image
 from transformers.utils import is_torchvision_available
 
-from .questions import KINDS, ask
+from .questions import KINDS, ask, sample_questions
 from .scenes import Scene, picture_file
 
 HELD_OUT = range(0, 500)
 COMMITTED = range(0, 200)
+TALKED_ABOUT = range(0, 100)
+TURNS = 4
+CONVERSATIONS = 3_000_000_000  # seeds of their questions
 MAX_NEW_TOKENS = 48
 
 
@@ -51,9 +55,15 @@ class Answerer:
         assert self.model.dtype == torch.float32
 
     @torch.no_grad()
-    def __call__(self, file: Path, question: str) -> tuple[str, list[int], list[int]]:
-        """(text of the new tokens, their ids, the prompt's ids)."""
-        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+    def __call__(self, file: Path, question: str,
+                 earlier: list[tuple[str, str]] = []) -> tuple[str, list[int], list[int]]:
+        """(text of the new tokens, their ids, the prompt's ids); `earlier` are the turns before, the picture's with the first."""
+        messages = []
+        for asked, said in [*earlier, (question, None)]:
+            messages.append({"role": "user", "content": [{"type": "text", "text": asked}]})
+            if said is not None:
+                messages.append({"role": "assistant", "content": [{"type": "text", "text": said}]})
+        messages[0]["content"].insert(0, {"type": "image"})
         # the template on the tokenizer gives the same string as on the processor, whose version asks for its video part
         template = self.processor.chat_template
         prompt = self.processor.tokenizer.apply_chat_template(
@@ -76,9 +86,23 @@ def held_out(seed: int) -> tuple[Scene, str, bytes, str, str, str]:
     raise AssertionError("describe can always be asked")
 
 
+def conversation(answer: Answerer, file: Path, seed: int, turns: int) -> list[dict]:
+    """`turns` questions about a held-out picture, each asked behind the model's own answers to those before."""
+    scene = picture_file(seed)[0]
+    asked = sample_questions(scene, turns, np.random.default_rng([CONVERSATIONS, seed]), even=True)
+    earlier, done = [], []
+    for kind, question, truth in asked:
+        text, ids, prompt = answer(file, question, earlier)
+        said = text.strip()
+        earlier.append((question, said))
+        done.append({"kind": kind, "question": question, "answer": said, "truth": truth, "ids": ids, "prompt_ids": prompt})
+    return done
+
+
 def evaluate(model: Path, report: Path | None) -> None:
     answer = Answerer(model)
     right, asked, wrong = collections.Counter(), collections.Counter(), []
+    turns = [0] * TURNS
     with tempfile.TemporaryDirectory() as folder:
         for seed in HELD_OUT:
             _, extension, data, kind, question, truth = held_out(seed)
@@ -89,9 +113,13 @@ def evaluate(model: Path, report: Path | None) -> None:
             right[kind] += said == truth
             if said != truth:
                 wrong.append({"seed": seed, "kind": kind, "question": question, "answer": said, "truth": truth})
+            if seed in TALKED_ABOUT:
+                for turn, made in enumerate(conversation(answer, file, seed, TURNS)):
+                    turns[turn] += made["answer"] == made["truth"]
     result = {
         "exact": sum(right.values()) / len(HELD_OUT),
         "kinds": {k: [right[k], asked[k]] for k in KINDS},
+        "conversations": {"pictures": len(TALKED_ABOUT), "exact_by_turn": turns},
         "wrong": wrong,
     }
     text = json.dumps(result, indent=1)
@@ -140,6 +168,11 @@ def write_fixtures(model: Path, out: Path, budget: int = 2_400_000) -> None:
                      "tokenizers": tokenizers.__version__},
         "exact": sum(e["answer"].strip() == e["truth"] for e in entries),
     }
+    talks = [{"file": e["file"], "turns": conversation(answer, out / e["file"], int(e["file"][:3]), TURNS)}
+             for e in entries[: len(TALKED_ABOUT) // 4]]
+    (out / "conversations.json").write_text(
+        json.dumps({k: head[k] for k in ("checkpoint", "max_new_tokens", "versions")}, indent=1)[:-2]
+        + ',\n "conversations": [\n' + ",\n".join("  " + json.dumps(t) for t in talks) + "\n ]\n}\n", encoding="utf-8")
     lines = ",\n".join("  " + json.dumps(e) for e in entries)
     body = json.dumps(head, indent=1)[:-2] + ',\n "samples": [\n' + lines + "\n ]\n}\n"
     (out / "answers.json").write_text(body, encoding="utf-8")

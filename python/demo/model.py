@@ -85,7 +85,7 @@ def plain_attention(module, query, key, value, attention_mask, scaling=None, **_
     if attention_mask is not None:
         boolean = attention_mask.dtype == torch.bool
         weights = weights.masked_fill(~attention_mask, -1e4) if boolean else weights + attention_mask
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(weights.device.type, enabled=False):
         weights = weights.softmax(-1)
     if attention_mask is not None and getattr(module, "layer_idx", None) in GUIDED_LAYERS:
         GUIDED_LAYERS[module.layer_idx] = weights[:, :2]
@@ -140,7 +140,10 @@ class Trainee(nn.Module):
         return dense, ground, report
 
     def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
-        """Several questions a picture share its image tokens: segment ids keep them from seeing one another."""
+        """
+        Several questions a picture share its image tokens: segment ids keep them from seeing one another, but for those
+        of a joined row, which are the turns of one conversation.
+        """
         seen = self.see(batch["pixels"].float() / 127.5 - 1)
         ids, segments = batch["ids"], batch["segments"]
         model = self.vlm.model
@@ -149,9 +152,9 @@ class Trainee(nn.Module):
         start = int(batch["image_start"])
         embeds = torch.cat([embeds[:, :start], image, embeds[:, start + IMAGE_TOKENS :]], 1)
         n, length = ids.shape
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         same = segments[:, :, None] == segments[:, None, :]
-        visible = causal & (same | (segments[:, None, :] == 0))
+        visible = causal & (same | (segments[:, None, :] == 0) | batch["joined"][:, None, None])
         hidden = model.text_model(
             inputs_embeds=embeds, attention_mask=visible[:, None], position_ids=batch["positions"], use_cache=False
         ).last_hidden_state
@@ -164,8 +167,8 @@ class Trainee(nn.Module):
         with torch.no_grad():
             right = logits.argmax(-1) == targets
             # An answer is exact when none of its tokens is wrong: what greedy decoding would give.
-            number = (torch.arange(n)[:, None] * 100 + segments)[answers]
-            exact = torch.ones(n * 100, dtype=torch.bool)
+            number = (torch.arange(n, device=ids.device)[:, None] * 100 + segments)[answers]
+            exact = torch.ones(n * 100, dtype=torch.bool, device=ids.device)
             exact[number[~right]] = False
             report = {
                 "loss": language.item(),

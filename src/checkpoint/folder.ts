@@ -1,4 +1,7 @@
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, checkSignal, HubError } from '../errors.js';
+import { isRepositoryName, openRepository } from './hub/open.js';
+import type { HubOptions } from './hub/options.js';
+import { hasFiles, isNotFound, nodeFileSystem } from './node.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors.js';
 import { openShards, type Shards } from './shards.js';
 import { type ByteSource, missingFile, readAll } from './source.js';
@@ -9,30 +12,62 @@ export type { NamedFiles } from './storage.js';
 /** The largest file that is read as text (a tokenizer of 256k entries has about 35 MB). */
 const MAX_TEXT_BYTES = 256 << 20;
 
-/** Where a checkpoint is: a folder's path, its URL (http, https, file), or its files by name. */
-export type CheckpointLocation = string | URL | NamedFiles;
+/**
+ * Where a checkpoint is: a folder's path, a repository of the Hugging Face hub (`org/name`; a folder of that name goes
+ * first, and `./org/name` is always one), a folder's URL (http, https, file), or its files by name.
+ */
+export type CheckpointLocation = string | URL | NamedFiles | CheckpointFolder;
 
-export interface OpenOptions {
-  signal?: AbortSignal;
-}
+/** `signal`, and for a repository of the hub everything else. */
+export type OpenOptions = HubOptions;
 
 /**
- * Opens a checkpoint folder in Hugging Face's layout. Nothing is read yet but, for a path, that the folder exists.
- * @throws CheckpointError if it does not.
+ * Opens a checkpoint folder in Hugging Face's layout. Nothing is read yet but, for a path, that the folder exists, and for
+ * a repository, which commit its revision is. A folder that is open is returned as it is.
+ * @throws CheckpointError if there is neither; HubError; InputError for an option; AbortError
  */
 export async function openCheckpoint(
   location: CheckpointLocation,
-  { signal }: OpenOptions = {},
+  options: OpenOptions = {},
 ): Promise<CheckpointFolder> {
-  return new CheckpointFolder(await filesAt(location), signal);
+  checkSignal(options.signal);
+  if (location instanceof CheckpointFolder) return location;
+  return new CheckpointFolder(await filesAt(location, options), options.signal);
 }
 
-async function filesAt(location: CheckpointLocation): Promise<FolderFiles> {
+async function filesAt(location: string | URL | NamedFiles, options: OpenOptions): Promise<FolderFiles> {
   if (location instanceof URL || (typeof location === 'string' && /^(https?|file):\/\//i.test(location))) {
     const url = new URL(location);
     return url.protocol === 'file:' ? pathFiles(pathOfUrl(url)) : urlFiles(url);
   }
-  return typeof location === 'string' ? pathFiles(location) : mapFiles(location);
+  if (typeof location !== 'string') return mapFiles(location);
+  if (!isRepositoryName(location) || (await isPath(location))) return pathFiles(location);
+  try {
+    return await openRepository(location, options);
+  } catch (error) {
+    if (error instanceof HubError && error.code === 'RepoNotFound') throw neither(location, error);
+    throw error;
+  }
+}
+
+/** Whether there is something of this name on disk. */
+async function isPath(location: string): Promise<boolean> {
+  if (!hasFiles()) return false;
+  const { stat } = await nodeFileSystem();
+  return stat(location).then(
+    () => true,
+    (error) => !isNotFound(error),
+  );
+}
+
+function neither(name: string, cause: HubError): CheckpointError {
+  return new CheckpointError({
+    what: 'no such checkpoint',
+    where: name,
+    expected: 'a folder of this name, or a repository of the hub (a private one needs a token: HF_TOKEN)',
+    got: `no such folder, and ${cause.where}: ${cause.got}`,
+    cause,
+  });
 }
 
 function pathOfUrl(url: URL): string {
@@ -102,11 +137,10 @@ export class CheckpointFolder {
    * @throws CheckpointError for missing or malformed files, and an index that does not fit its shards.
    */
   weights(): Promise<Shards> {
-    this.#shards ??= openShards(
-      (file) => this.#files.open(file, this.#signal),
-      this.name,
-      this.#signal,
-    ).catch((error) => {
+    const files = this.#files;
+    const open = (file: string) => files.open(file, this.#signal);
+    const prepare = async (shards: readonly string[]) => files.prepare?.(shards, this.#signal);
+    this.#shards ??= openShards(open, this.name, this.#signal, prepare).catch((error) => {
       this.#shards = undefined;
       throw error;
     });
@@ -117,6 +151,7 @@ export class CheckpointFolder {
   async close(): Promise<void> {
     const shards = await this.#shards?.catch(() => undefined);
     await Promise.all(shards?.files.map((file) => file.close()) ?? []);
+    await this.#files.close?.();
   }
 
   async #source(file: string): Promise<ByteSource> {

@@ -10,7 +10,7 @@ import {
   WeightReader,
 } from './weight-reader.js';
 
-export type { LoadProgress, WeightMemory } from './weight-reader.js';
+export type { ReadProgress, WeightMemory } from './weight-reader.js';
 
 export interface LoadOptions extends ReadOptions {
   /** Matrices to quantise while they are read, by name. */

@@ -45,6 +45,10 @@ export interface TensorExpectation {
 /** A published checkpoint: its repository, files with sizes in bytes (null: not known), and dimensions. */
 export interface KnownModel {
   readonly repository: string;
+  /** The commit that `sha256` is of; null where it is not known. */
+  readonly revision: string | null;
+  /** Of weights at that commit: the hub must list them so, sizes of `files` included. */
+  readonly sha256?: Readonly<Record<string, string>>;
   readonly files: Readonly<Record<string, number | null>>;
   readonly config: ConfigValues;
 }

@@ -1,7 +1,7 @@
-import { CheckpointError, MemoryError } from '../errors.js';
+import { CheckpointError, checkSignal, MemoryError } from '../errors.js';
 import { type Dtype, decode, type TensorValues } from './dtypes.js';
 import { parseHeader, type SafetensorsHeader, type TensorInfo } from './safetensors-header.js';
-import { type ByteSource, checkSignal } from './source.js';
+import type { ByteSource } from './source.js';
 
 export type { TensorInfo } from './safetensors-header.js';
 

@@ -28,10 +28,16 @@ type Open = (file: string) => Promise<ByteSource | undefined>;
 /**
  * Opens `model.safetensors` or, where that is absent (the reference's order too), the shards of its index.
  * @param folder the checkpoint's name, for messages
+ * @param prepare told of all shards before the first is opened
  * @throws CheckpointError if neither is there, a file is malformed, a shard is missing, a tensor is in two shards, or
  * the index names a tensor that its shard does not hold.
  */
-export async function openShards(open: Open, folder: string, signal?: AbortSignal): Promise<Shards> {
+export async function openShards(
+  open: Open,
+  folder: string,
+  signal?: AbortSignal,
+  prepare?: (files: readonly string[]) => Promise<void>,
+): Promise<Shards> {
   const single = await open(SINGLE);
   if (single) return collect([await openSafetensors(single, signal)]);
   const index = await open(INDEX);
@@ -44,10 +50,11 @@ export async function openShards(open: Open, folder: string, signal?: AbortSigna
     });
   }
   const placed = await readIndex(index, signal);
+  const names = [...new Set(placed.values())].sort();
+  await prepare?.(names);
   const files: SafetensorsFile[] = [];
   try {
-    for (const name of [...new Set(placed.values())].sort())
-      files.push(await openShard(open, name, index.name, signal));
+    for (const name of names) files.push(await openShard(open, name, index.name, signal));
     const shards = collect(files);
     checkIndex(index.name, placed, files);
     return shards;

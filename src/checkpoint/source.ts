@@ -1,4 +1,4 @@
-import { abortError, CheckpointError } from '../errors.js';
+import { CheckpointError, checkSignal } from '../errors.js';
 import { isNotFound, nodeFileSystem } from './node.js';
 
 /**
@@ -141,10 +141,6 @@ function checkLength(name: string, bytes: number, limit: number): void {
     expected: `at most ${limit} bytes`,
     got: `${bytes}`,
   });
-}
-
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortError(signal);
 }
 
 export function shortRead(name: string, offset: number, expected: number, got: number): CheckpointError {

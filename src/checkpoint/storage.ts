@@ -1,6 +1,6 @@
-import { CheckpointError, InputError } from '../errors.js';
+import { CheckpointError, checkSignal, InputError } from '../errors.js';
 import { isNotFound, nodeFileSystem } from './node.js';
-import { type ByteSource, blobSource, bytesSource, checkSignal, fileSource, unreadable } from './source.js';
+import { type ByteSource, blobSource, bytesSource, fileSource, unreadable } from './source.js';
 import { urlSource } from './stream.js';
 
 /** Where a checkpoint's files lie: a folder, a URL, or a map. Names are plain file names. */
@@ -11,6 +11,10 @@ export interface FolderFiles {
   has(file: string, signal?: AbortSignal): Promise<boolean>;
   /** undefined if there is no such file. */
   open(file: string, signal?: AbortSignal): Promise<ByteSource | undefined>;
+  /** Told of files that will all be opened, where fetching them at once is faster than one after the other. */
+  prepare?(files: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Nothing is opened for now. */
+  close?(): Promise<void>;
 }
 
 /** Files by name, as a browser's file picker or an archive gives them. A string is the text of a file. */

@@ -1,5 +1,5 @@
-import { abortError, CheckpointError } from '../errors.js';
-import { type ByteSource, checkSignal, missingFile, shortRead, unreadable } from './source.js';
+import { abortError, CheckpointError, checkSignal } from '../errors.js';
+import { type ByteSource, missingFile, shortRead, unreadable } from './source.js';
 
 /**
  * The body of a fetch Response. Bytes can be read forwards only, each once; bytes skipped are thrown away.

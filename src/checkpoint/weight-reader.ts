@@ -1,9 +1,9 @@
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, checkSignal } from '../errors.js';
 import type { Heap } from '../runtime/heap.js';
 import { turn } from '../runtime/steps.js';
 import { type Job, Packer, type PackKernels, storedRowBytes } from './pack.js';
 import type { SafetensorsFile } from './safetensors.js';
-import { type ByteSource, checkSignal } from './source.js';
+import type { ByteSource } from './source.js';
 
 /** As much of the engine as loading needs. */
 export interface WeightMemory {
@@ -13,15 +13,17 @@ export interface WeightMemory {
   u8(pointer: number, length: number): Uint8Array;
 }
 
-export interface LoadProgress {
+export interface ReadProgress {
   /** Bytes of weights read so far, and in all. */
   readonly loaded: number;
   readonly total: number;
+  /** The file that they come from. */
+  readonly file: string;
 }
 
 export interface LoadOptions {
   signal?: AbortSignal;
-  onProgress?: (progress: LoadProgress) => void;
+  onProgress?: (progress: ReadProgress) => void;
   /** Gives the event loop a turn. */
   yieldTurn?: () => Promise<void>;
 }
@@ -130,7 +132,7 @@ export class WeightReader {
         const [first] = ahead;
         if (!first) return;
         await first.done;
-        this.#take(first);
+        this.#take(first, file.name);
         ahead.shift();
         await this.#turn();
       }
@@ -171,7 +173,7 @@ export class WeightReader {
     }
   }
 
-  #take({ piece, pointer }: Reading): void {
+  #take({ piece, pointer }: Reading, file: string): void {
     const { signal, onProgress } = this.#options;
     checkSignal(signal);
     void this.#engine.kernels;
@@ -179,7 +181,7 @@ export class WeightReader {
       this.#packer.pack(job, row, rows, pointer + from);
     }
     this.#loaded += piece.length;
-    onProgress?.({ loaded: this.#loaded, total: this.#total });
+    onProgress?.({ loaded: this.#loaded, total: this.#total, file });
   }
 
   async #turn(): Promise<void> {

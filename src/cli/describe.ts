@@ -1,54 +1,83 @@
-import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
-import { loadProcessor } from '../auto-processor.js';
-import { openCheckpoint } from '../checkpoint/folder.js';
-import { InputError, SmolVLMError } from '../errors.js';
-import { readGenerationConfig } from '../generation/config.js';
-import { greedy } from '../generation/greedy.js';
-import type { CacheDtype } from '../model/cache.js';
-import { loadModel, refuseAdapter } from '../model/load.js';
-import type { Model } from '../model/model.js';
-import { type DTypeOption, readOptions } from '../modeling/options.js';
-import type { SmolVLMProcessor } from '../processing/index.js';
-import { readArguments, readInteger, readThreads, UsageError } from './arguments.js';
-import { embeddedCheckpoint } from './embedded.js';
-import { megabytes, ProgressLine, seconds } from './terminal.js';
+import { extname } from 'node:path';
+import { readArguments, readChoice, UsageError } from './arguments.js';
+import {
+  GENERATION_OPTIONS,
+  type GenerationChoice,
+  generationHelp,
+  readGenerationOptions,
+} from './generation-options.js';
+import { type HelpPage, printHelp } from './help.js';
+import { HUB_HELP } from './hub-options.js';
+import { Interrupt } from './interrupt.js';
+import { MODEL_HELP, MODEL_OPTIONS, type ModelChoice, readModelOptions } from './model-options.js';
 
-const HELP = `smolvlm describe IMAGE… — answers a question about each picture
+const MAX_NEW_TOKENS = 128;
 
-  IMAGE…              picture files (JPEG, PNG)
-  --prompt TEXT       the question (default: Describe this image.)
-  --model DIR         a checkpoint folder (default: the small one that comes with the package)
-  --adapter DIR       a PEFT LoRA adapter of that model, merged into it
-  --dtype D           float32, float16, bfloat16, int8 or int4: round or quantise the weights while they are read
-                      (default: as they are stored, if they fit in memory)
-  --low-memory        leave layers that do not fit in memory in the files; slower
-  --kv-cache-dtype D  float32, bfloat16 or int8: what keys and values of earlier tokens are kept in (default: float32)
-  --threads N         threads that compute, or auto: as many as the machine runs at once (default: auto, but 1 for a very
-                      small model); the answer is the same with any number
-  --relaxed           use relaxed SIMD: faster, but the last bits depend on the processor (Node 22 or later)
-  --max-new-tokens N  tokens of an answer at most (default: 128)
-  --time              show how long each picture took
+const HELP: HelpPage = {
+  usage: ['smolvlm describe PATH… [--prompt TEXT] [--output FILE] [options]'],
+  about: ['Answers a question about each picture or video.'],
+  sections: [
+    {
+      title: 'What is described',
+      rows: [
+        [
+          'PATH…',
+          'pictures (JPEG, PNG), videos, folders with pictures, globs such as "photos/**/*.jpg" (also in quotes), http(s) URLs',
+        ],
+        ['--video FILE', 'a video: a file, a URL, or a folder of frames; may be given several times'],
+        ['-r, --recursive', 'pictures of the folders in a folder, too'],
+        ['-p, --prompt TEXT', 'the question (default: Describe this image. or Describe this video.)'],
+      ],
+    },
+    {
+      title: 'The output',
+      rows: [
+        [
+          '-o, --output FILE',
+          'write a record for each picture to FILE; a later run goes on where this one ended, and tries what failed again',
+        ],
+        [
+          '--format F',
+          'jsonl or csv (default: by the ending of FILE); without --output to the standard output',
+        ],
+        ['--json', 'JSON lines on the standard output'],
+        ['--force', 'begin FILE anew'],
+        ['--time', 'show how long each picture took'],
+        ['-q, --quiet', 'no progress and no summary; errors are still shown'],
+      ],
+    },
+    generationHelp(MAX_NEW_TOKENS),
+    MODEL_HELP,
+    HUB_HELP,
+  ],
+  notes: [
+    'Without --output and --json the answers are written as they are made, with several pictures each behind its file’s name. Progress is shown on a terminal only. Ctrl-C ends after what is written; a second one at once.',
+    'Exit status: 0 all went well, 1 a picture could not be described, 2 wrong usage, 130 interrupted.',
+  ],
+  examples: [
+    'smolvlm describe scene.png --prompt "How many circles are there?"',
+    'smolvlm describe photos/ --recursive --output results.jsonl --model ./SmolVLM-256M-Instruct',
+    'smolvlm describe "photos/**/*.jpg" --output results.csv --prompt "What is the weather like?"',
+    'smolvlm describe photo.jpg --json --model ./SmolVLM2-2.2B-Instruct --dtype int8',
+    'smolvlm describe --video clip.mp4 --fps 1 --model ./SmolVLM2-256M-Video-Instruct',
+  ],
+};
 
-With several pictures each answer is preceded by its file's name. Progress is shown on a terminal only.
-
-Examples:
-  smolvlm describe scene.png --prompt "How many circles are there?"
-  smolvlm describe *.jpg --model ./SmolVLM-256M-Instruct --max-new-tokens 64
-  smolvlm describe photo.jpg --model ./SmolVLM2-2.2B-Instruct --dtype int8
-`;
+export type OutputFormat = 'jsonl' | 'csv';
 
 export interface DescribeOptions {
-  prompt: string;
-  model: string;
-  adapter?: string;
-  dtype?: string;
-  lowMemory: boolean;
-  kvCacheDtype?: string;
-  threads?: number | 'auto';
-  relaxed: boolean;
-  maxNewTokens: number;
+  paths: readonly string[];
+  videos: readonly string[];
+  recursive: boolean;
+  prompt: string | undefined;
+  /** A file with records, and whether it is begun anew. */
+  output: { path: string; format: OutputFormat; force: boolean } | undefined;
+  /** Records on the standard output; undefined: plain text there, or nothing where `output` has it. */
+  standardOutput: OutputFormat | undefined;
   time: boolean;
+  quiet: boolean;
+  generation: GenerationChoice;
+  model: ModelChoice;
 }
 
 /** `smolvlm describe`: every picture is a conversation of its own; the answer is written as it is made. */
@@ -56,165 +85,68 @@ export async function describeCommand(args: string[]): Promise<number> {
   const { values, positionals } = readArguments(args, {
     help: { type: 'boolean', short: 'h' },
     prompt: { type: 'string', short: 'p' },
-    model: { type: 'string', short: 'm' },
-    adapter: { type: 'string' },
-    dtype: { type: 'string' },
-    'low-memory': { type: 'boolean' },
-    'kv-cache-dtype': { type: 'string' },
-    threads: { type: 'string' },
-    relaxed: { type: 'boolean' },
-    'max-new-tokens': { type: 'string', short: 'n' },
+    video: { type: 'string', multiple: true },
+    recursive: { type: 'boolean', short: 'r' },
+    output: { type: 'string', short: 'o' },
+    format: { type: 'string' },
+    json: { type: 'boolean' },
+    force: { type: 'boolean' },
     time: { type: 'boolean' },
+    quiet: { type: 'boolean', short: 'q' },
+    ...GENERATION_OPTIONS,
+    ...MODEL_OPTIONS,
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  if (positionals.length === 0) throw new UsageError('expected at least one picture');
-  if (values.prompt?.trim() === '') throw new UsageError('--prompt: expected a question, got nothing');
+  if (values.help) return printHelp(HELP);
+  const { video: videos = [], prompt } = values;
+  if (positionals.length + videos.length === 0) throw new UsageError('expected at least one picture');
+  if (prompt?.trim() === '') throw new UsageError('--prompt: expected a question, got nothing');
   const options: DescribeOptions = {
-    prompt: values.prompt ?? 'Describe this image.',
-    model: values.model ?? embeddedCheckpoint(),
-    adapter: values.adapter,
-    dtype: values.dtype,
-    lowMemory: values['low-memory'] ?? false,
-    kvCacheDtype: values['kv-cache-dtype'],
-    threads: readThreads(values.threads),
-    relaxed: values.relaxed ?? false,
-    maxNewTokens: readInteger(values['max-new-tokens'] ?? '128', 'max-new-tokens', 1),
+    paths: positionals,
+    videos,
+    recursive: values.recursive ?? false,
+    prompt,
+    ...readOutput(values),
     time: values.time ?? false,
+    quiet: values.quiet ?? false,
+    generation: readGenerationOptions(values, MAX_NEW_TOKENS),
+    model: readModelOptions(values),
   };
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort();
-  process.once('SIGINT', onInterrupt);
+  const interrupt = new Interrupt();
   try {
-    return (await describeAll(positionals, options, interrupt.signal)) ? 0 : 1;
+    const { describeAll } = await import('./describe-run.js');
+    return await describeAll(options, interrupt.signal);
   } finally {
-    process.off('SIGINT', onInterrupt);
+    interrupt.release();
   }
 }
 
-/** Whether all went well: a picture that cannot be read is reported, and the next one has its turn. */
-async function describeAll(
-  images: string[],
-  options: DescribeOptions,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const progress = new ProgressLine();
-  const loaded = await load(options, progress, signal);
-  let good = true;
-  try {
-    for (const image of images) {
-      const started = performance.now();
-      try {
-        const title = images.length > 1 ? `${image}: ` : '';
-        const tokens = await describe(image, title, options, loaded, progress, signal);
-        const time = seconds(performance.now() - started);
-        const build = loaded.model.ops.engine.relaxed ? ', relaxed SIMD' : '';
-        process.stdout.write(options.time ? `  [${time}, ${tokens} tokens${build}]\n` : '\n');
-      } catch (error) {
-        if (!(error instanceof SmolVLMError)) throw error;
-        good = false;
-        progress.clear();
-        process.stderr.write(`smolvlm describe: ${image}: ${error.name}: ${error.message}\n`);
-      }
-    }
-    return good;
-  } finally {
-    progress.clear();
-    loaded.model.ops.engine.dispose();
-    await loaded.model.streams?.close();
-  }
+interface OutputValues {
+  output?: string;
+  format?: string;
+  json?: boolean;
+  force?: boolean;
 }
 
-interface Loaded {
-  model: Model;
-  processor: SmolVLMProcessor;
-  eos_token_id: readonly number[];
-  pad_token_id: number | undefined;
-}
-
-async function load(
-  { model: location, adapter: adapterLocation, ...options }: DescribeOptions,
-  progress: ProgressLine,
-  signal: AbortSignal,
-): Promise<Loaded> {
-  const folder = await openCheckpoint(location, { signal });
-  try {
-    await refuseAdapter(folder);
-    const processor = await loadProcessor(folder);
-    const adapter =
-      adapterLocation === undefined ? undefined : await openCheckpoint(adapterLocation, { signal });
-    const model = await loadModel(folder, {
-      ...readOptions({
-        dtype: options.dtype as DTypeOption,
-        low_memory: options.lowMemory,
-        kv_cache_dtype: options.kvCacheDtype as CacheDtype,
-        threads: options.threads,
-        relaxed: options.relaxed,
-      }),
-      adapter,
-      signal,
-      progress_callback: ({ loaded, total }) => {
-        const percent = Math.floor((100 * loaded) / total);
-        progress.show(
-          `loading ${basename(location)}: ${megabytes(loaded)} of ${megabytes(total)} (${percent} %)`,
-        );
-      },
-    });
-    const { eos_token_id, pad_token_id } = await readGenerationConfig(folder, model.config);
-    progress.clear();
-    return { model, processor, eos_token_id, pad_token_id };
-  } finally {
-    await folder.close();
+/** @throws UsageError where it is not clear what is to be written where */
+function readOutput({
+  output: path,
+  format: given,
+  json,
+  force = false,
+}: OutputValues): Pick<DescribeOptions, 'output' | 'standardOutput'> {
+  const format = given === undefined ? undefined : readChoice(given, 'format', ['jsonl', 'csv'] as const);
+  if (path === '') throw new UsageError('--output: expected a file, got nothing');
+  if (json && format === 'csv' && path === undefined) {
+    throw new UsageError('--json and --format csv: expected one of them');
   }
-}
-
-/** Writes the answer about one picture behind its title; returns the number of tokens made. */
-async function describe(
-  path: string,
-  title: string,
-  { prompt, maxNewTokens }: DescribeOptions,
-  { model, processor, ...ids }: Loaded,
-  progress: ProgressLine,
-  signal: AbortSignal,
-): Promise<number> {
-  progress.show(`reading ${basename(path)}`);
-  const image = await readPicture(path);
-  const content = [
-    { type: 'image' as const, image },
-    { type: 'text' as const, text: prompt },
-  ];
-  const inputs = await processor.apply_chat_template([{ role: 'user', content }], {
-    add_generation_prompt: true,
-    tokenize: true,
-  });
-  const tiles = inputs.pixel_values?.dims[1] ?? 0;
-  progress.show(`encoding ${basename(path)} (${tiles} ${tiles === 1 ? 'tile' : 'tiles'})`);
-  const stream = processor.text_stream({ skip_special_tokens: true });
-  let tokens = 0;
-  // The template ends in "Assistant:", so that answers begin with a blank, which is no part of them.
-  let text = '';
-  const write = (delta: string) => {
-    const shown = text === '' ? delta.trimStart() : delta;
-    text += shown;
-    process.stdout.write(shown);
-  };
-  for await (const [id] of greedy(model, inputs, { ...ids, max_new_tokens: maxNewTokens, signal })) {
-    // The title comes with the first token: progress has the line to itself until then.
-    progress.clear();
-    if (tokens++ === 0) process.stdout.write(title);
-    write(stream.push(id));
+  if (path === undefined) {
+    if (force) throw new UsageError('--force: expected --output with it');
+    return { output: undefined, standardOutput: json ? 'jsonl' : format };
   }
-  write(stream.end());
-  return tokens;
-}
-
-async function readPicture(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    const got = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new InputError({ what: 'the picture cannot be read', where: path, expected: 'a file', got, cause });
+  const byName = { '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.csv': 'csv' } as const;
+  const chosen = format ?? byName[extname(path).toLowerCase() as keyof typeof byName];
+  if (chosen === undefined) {
+    throw new UsageError(`--output: expected a name that ends in .jsonl or .csv, or --format, got '${path}'`);
   }
+  return { output: { path, format: chosen, force }, standardOutput: json ? 'jsonl' : undefined };
 }

@@ -16,17 +16,30 @@ import { activationBytes, cacheBytesPerToken } from '../model/memory.js';
 import { uniformDtypes } from '../model/weight-dtypes.js';
 import type { PanelDtype } from '../runtime/weight.js';
 import { readArguments, UsageError } from './arguments.js';
-import { megabytes } from './terminal.js';
+import { downloadProgress } from './download-progress.js';
+import { type HelpPage, printHelp } from './help.js';
+import { HUB_HELP, HUB_OPTIONS, readHubOptions } from './hub-options.js';
+import { megabytes, ProgressLine } from './terminal.js';
 
-const HELP = `smolvlm info DIR — what a checkpoint folder holds and the memory it will need
-
-  DIR     a folder with config.json and model.safetensors (or shards with their index)
-  --adapter DIR  check a PEFT LoRA adapter for it, and say what it changes
-  --json  print JSON instead of a table
-
-Example:
-  smolvlm info ./SmolVLM-256M-Instruct
-`;
+const HELP: HelpPage = {
+  usage: ['smolvlm info MODEL [--adapter DIR] [--json]'],
+  about: ['Says what a checkpoint holds and the memory it will need; reads no weights.'],
+  sections: [
+    {
+      title: 'Options',
+      rows: [
+        [
+          'MODEL',
+          'a folder with config.json and model.safetensors (or shards with their index), or ORG/NAME on the hub',
+        ],
+        ['--adapter DIR', 'check a PEFT LoRA adapter for it, and say what it changes'],
+        ['--json', 'print JSON instead of a table'],
+      ],
+    },
+    HUB_HELP,
+  ],
+  examples: ['smolvlm info ./SmolVLM-256M-Instruct'],
+};
 
 /** `smolvlm info DIR`: reads the config and the weights' headers, no weights. */
 export async function infoCommand(args: string[]): Promise<number> {
@@ -34,13 +47,13 @@ export async function infoCommand(args: string[]): Promise<number> {
     help: { type: 'boolean', short: 'h' },
     adapter: { type: 'string' },
     json: { type: 'boolean' },
+    ...HUB_OPTIONS,
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   if (positionals.length !== 1) throw new UsageError(`expected one folder, got ${positionals.length}`);
-  const folder = await openCheckpoint(positionals[0]);
+  const line = new ProgressLine();
+  const hub = { ...readHubOptions(values), progress_callback: downloadProgress(line) };
+  const folder = await openCheckpoint(positionals[0], hub);
   try {
     const info = await checkpointInfo(folder, values.adapter);
     process.stdout.write(values.json ? `${JSON.stringify(info, null, 2)}\n` : table(info));

@@ -2,34 +2,52 @@
 import { readFileSync } from 'node:fs';
 import { SmolVLMError } from '../errors.js';
 import { UsageError } from './arguments.js';
-import { describeCommand } from './describe.js';
-import { infoCommand } from './info.js';
-import { parityCommand } from './parity.js';
-import { quantizeCommand } from './quantize.js';
+import { type HelpPage, printHelp } from './help.js';
+import { nearest } from './suggestion.js';
 
-const HELP = `smolvlm — SmolVLM vision-language models in WebAssembly
-
-Usage:
-  smolvlm describe IMAGE… [--prompt TEXT] [--model DIR] [--max-new-tokens N]
-  smolvlm info DIR
-  smolvlm parity CHECKPOINT_DIR GOLDEN.safetensors [--json F] [--html F] [--strict]
-  smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4
-  smolvlm COMMAND --help
-
-Examples:
-  smolvlm describe photo.jpg --model ./SmolVLM-256M-Instruct
-  smolvlm describe a.png b.png --prompt "Which shapes are there?"
-  smolvlm info ./SmolVLM-256M-Instruct
-  smolvlm quantize ./SmolVLM-256M-Instruct ./SmolVLM-256M-int8 --dtype int8
-`;
+const HELP: HelpPage = {
+  usage: ['smolvlm COMMAND [options]', 'smolvlm COMMAND --help'],
+  about: ['SmolVLM vision-language models in WebAssembly.'],
+  sections: [
+    {
+      title: 'Commands',
+      rows: [
+        ['describe PATH…', 'answers a question about pictures, folders of pictures and videos'],
+        ['chat [PICTURE…]', 'a conversation about pictures and videos'],
+        ['download ORG/NAME', 'fetches a checkpoint from the Hugging Face hub into the cache'],
+        ['info MODEL', 'what a checkpoint holds and the memory it needs'],
+        ['quantize MODEL OUT_DIR', 'a smaller copy of a checkpoint'],
+        ['parity MODEL GOLDEN', 'compares a checkpoint’s numbers with the reference’s'],
+      ],
+    },
+    {
+      title: 'Options',
+      rows: [
+        ['-V, --version', 'the version'],
+        ['-h, --help', 'this help, or a command’s'],
+      ],
+    },
+  ],
+  examples: [
+    'smolvlm download HuggingFaceTB/SmolVLM-256M-Instruct',
+    'smolvlm describe photo.jpg --model HuggingFaceTB/SmolVLM-256M-Instruct',
+    'smolvlm describe photos/ --output results.jsonl --prompt "Which shapes are there?"',
+    'smolvlm chat photo.jpg --model ./SmolVLM-256M-Instruct',
+    'smolvlm info ./SmolVLM-256M-Instruct',
+    'smolvlm quantize ./SmolVLM-256M-Instruct ./SmolVLM-256M-int8 --dtype int8',
+  ],
+};
 
 type Command = (args: string[]) => Promise<number>;
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  describe: describeCommand,
-  info: infoCommand,
-  parity: parityCommand,
-  quantize: quantizeCommand,
+/** Each is read when it is called: help and mistakes are answered at once. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  describe: async () => (await import('./describe.js')).describeCommand,
+  chat: async () => (await import('./chat.js')).chatCommand,
+  download: async () => (await import('./download.js')).downloadCommand,
+  info: async () => (await import('./info.js')).infoCommand,
+  parity: async () => (await import('./parity.js')).parityCommand,
+  quantize: async () => (await import('./quantize.js')).quantizeCommand,
 };
 
 // A reader that has seen enough (`| head`) is no error: the rest of the output goes nowhere, reports are still written.
@@ -41,7 +59,7 @@ process.exitCode = await main(process.argv.slice(2));
 /** Exit codes: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */
 async function main([name, ...rest]: string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(HELP);
+    printHelp(HELP);
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === '-V') {
@@ -50,12 +68,14 @@ async function main([name, ...rest]: string[]): Promise<number> {
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
-    const known = Object.keys(COMMANDS).join(', ');
-    process.stderr.write(`smolvlm: there is no command '${name}'; there are ${known}\n`);
+    const known = Object.keys(COMMANDS);
+    const near = nearest(name, known);
+    const hint = near ? `; did you mean ${near}?` : `; there are ${known.join(', ')}`;
+    process.stderr.write(`smolvlm: there is no command '${name}'${hint}\n`);
     return 2;
   }
   try {
-    return await command(rest);
+    return await (await command())(rest);
   } catch (error) {
     return report(name, error);
   }

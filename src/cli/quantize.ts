@@ -6,28 +6,45 @@ import { PARTS } from '../model/weight-dtypes.js';
 import { quantizeCheckpoint } from '../modeling/quantize.js';
 import type { DTypeName, PartDTypes } from '../modeling.js';
 import { readArguments, UsageError } from './arguments.js';
+import { downloadProgress } from './download-progress.js';
+import { type HelpPage, printHelp } from './help.js';
+import { HUB_HELP, HUB_OPTIONS, readHubOptions } from './hub-options.js';
+import { Interrupt } from './interrupt.js';
 import { megabytes, ProgressLine, seconds } from './terminal.js';
 
-const HELP = `smolvlm quantize MODEL_DIR OUT_DIR --dtype int8|int4 — a smaller copy of a checkpoint
-
-Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale (and in 4 bits a minimum) for each output; norms,
-biases, patch and position embeddings stay as they are. The copy loads like any checkpoint, with the weights that loading MODEL_DIR with this
-dtype gives, in the time that reading its files takes. One tensor is in memory at a time.
-
-  MODEL_DIR             a folder with config.json and model.safetensors (or shards with their index)
-  OUT_DIR               where to write; made where it is missing
-  --dtype D             int8, or int4 (which leaves lm_head and the token embedding at int8)
-  --vision D  --connector D  --text D  --head D  --embeddings D
-                        another dtype for a part: int8, int4, float16, bfloat16, or auto (as it is stored)
-  --adapter DIR         a PEFT LoRA adapter, merged into the weights first
-  --max-shard-size S    bytes of a file at most, like 2GB or 500MiB (default: 5GB)
-  --force               write over a checkpoint that is in OUT_DIR already
-
-Examples:
-  smolvlm quantize ./SmolVLM-256M-Instruct ./SmolVLM-256M-int8 --dtype int8
-  smolvlm quantize ./SmolVLM2-2.2B-Instruct ./SmolVLM2-2.2B-int4 --dtype int4 --vision int8
-  smolvlm describe photo.jpg --model ./SmolVLM-256M-int8
-`;
+const HELP: HelpPage = {
+  usage: ['smolvlm quantize MODEL OUT_DIR --dtype int8|int4 [options]'],
+  about: [
+    'Writes a smaller copy of a checkpoint. Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale (and in 4 bits a minimum) for each output; norms, biases, patch and position embeddings stay as they are.',
+    'The copy loads like any checkpoint, with the weights that loading MODEL with this dtype gives, in the time that reading its files takes. One tensor is in memory at a time.',
+  ],
+  sections: [
+    {
+      title: 'Options',
+      rows: [
+        [
+          'MODEL',
+          'a folder with config.json and model.safetensors (or shards with their index), or ORG/NAME on the hub',
+        ],
+        ['OUT_DIR', 'where to write; made where it is missing'],
+        ['--dtype D', 'int8, or int4 (which leaves lm_head and the token embedding at int8)'],
+        [
+          '--vision D, --connector D, --text D, --head D, --embeddings D',
+          'another dtype for a part: int8, int4, float16, bfloat16, or auto (as it is stored)',
+        ],
+        ['--adapter DIR', 'a PEFT LoRA adapter, merged into the weights first'],
+        ['--max-shard-size S', 'bytes of a file at most, like 2GB or 500MiB (default: 5GB)'],
+        ['--force', 'write over a checkpoint that is in OUT_DIR already'],
+      ],
+    },
+    HUB_HELP,
+  ],
+  examples: [
+    'smolvlm quantize ./SmolVLM-256M-Instruct ./SmolVLM-256M-int8 --dtype int8',
+    'smolvlm quantize ./SmolVLM2-2.2B-Instruct ./SmolVLM2-2.2B-int4 --dtype int4 --vision int8',
+    'smolvlm describe photo.jpg --model ./SmolVLM-256M-int8',
+  ],
+};
 
 /** `smolvlm quantize MODEL_DIR OUT_DIR --dtype D`. */
 export async function quantizeCommand(args: string[]): Promise<number> {
@@ -42,37 +59,37 @@ export async function quantizeCommand(args: string[]): Promise<number> {
     adapter: { type: 'string' },
     'max-shard-size': { type: 'string' },
     force: { type: 'boolean' },
+    ...HUB_OPTIONS,
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   if (positionals.length !== 2) {
     throw new UsageError(`expected two folders, MODEL_DIR and OUT_DIR, got ${positionals.length}`);
   }
   const [from, to] = positionals;
   const dtype = partDtypes(values);
   if (!values.force) await refuseOverwriting(from, to);
-  const controller = new AbortController();
-  const interrupt = () => controller.abort();
-  process.once('SIGINT', interrupt);
+  const interrupt = new Interrupt();
   const progress = new ProgressLine();
+  const fetching = downloadProgress(progress);
   const started = performance.now();
   let written = 0;
   try {
     await quantizeCheckpoint(from, to, {
       dtype,
+      ...readHubOptions(values),
       adapter: values.adapter,
       max_shard_size: values['max-shard-size'],
-      signal: controller.signal,
-      progress_callback: ({ loaded, total }) => {
+      signal: interrupt.signal,
+      progress_callback: (event) => {
+        if (event.status !== 'load') return fetching(event);
+        const { loaded, total } = event;
         written = total;
         progress.show(`quantising: ${megabytes(loaded)} of ${megabytes(total)} written`);
       },
     });
   } finally {
     progress.clear();
-    process.off('SIGINT', interrupt);
+    interrupt.release();
   }
   process.stdout.write(`${to}: ${megabytes(written)} of weights, ${seconds(performance.now() - started)}\n`);
   return 0;

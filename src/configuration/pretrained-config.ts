@@ -1,5 +1,6 @@
 // biome-ignore-all lint/complexity/noThisInStatic: `this` is the config class that the method is called on.
 import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
+import { type HubOptions, splitHubOptions } from '../checkpoint/hub/options.js';
 import { ConfigError } from '../errors.js';
 import { COMMON_ATTRIBUTES, REFERENCE_VERSION } from './common-attributes.js';
 import { clone, differs, isObject, type JsonObject, sortedJson } from './json.js';
@@ -126,15 +127,17 @@ export class PretrainedConfig {
   }
 
   /**
-   * Reads a checkpoint folder's config.json; a part of a composite config is taken out of it.
-   * @throws CheckpointError, ConfigError; AbortError when `signal` is aborted
+   * Reads the config.json of a checkpoint (a repository, a folder, files); a part of a composite config is taken out of it.
+   * Options beside those of the hub override attributes.
+   * @throws HubError, CheckpointError, ConfigError; AbortError when `signal` is aborted
    */
   static async from_pretrained<T extends PretrainedConfig>(
     this: ConfigClass<T>,
     location: CheckpointLocation,
-    { signal, ...overrides }: { signal?: AbortSignal; [attribute: string]: unknown } = {},
+    options: HubOptions & { [attribute: string]: unknown } = {},
   ): Promise<T> {
-    const folder = await openCheckpoint(location, { signal });
+    const [hub, overrides] = splitHubOptions(options);
+    const folder = await openCheckpoint(location, hub);
     try {
       const part = configPart(await folder.json('config.json'), this);
       return PretrainedConfig.from_dict.call(this as ConfigClass<PretrainedConfig>, part, overrides) as T;

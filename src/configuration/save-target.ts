@@ -17,6 +17,8 @@ export interface TargetFolder {
 export interface TargetFile {
   write(piece: Uint8Array<ArrayBuffer>): Promise<void>;
   close(): Promise<void>;
+  /** In place of `close`: the file is not there. */
+  discard(): Promise<void>;
 }
 
 /** @throws InputError for a target of another kind, or a path that is no folder */
@@ -27,7 +29,7 @@ export async function openTarget(target: SaveTarget): Promise<TargetFolder> {
 }
 
 async function pathFolder(path: string): Promise<TargetFolder> {
-  const { mkdir, open, writeFile } = await nodeFileSystem().catch((cause) => {
+  const { mkdir, open, rm, writeFile } = await nodeFileSystem().catch((cause) => {
     throw refused(`${path}, and there is no file system here`, cause);
   });
   await mkdir(path, { recursive: true }).catch((cause) => {
@@ -46,6 +48,10 @@ async function pathFolder(path: string): Promise<TargetFolder> {
           }
         },
         close: () => handle.close(),
+        async discard() {
+          await handle.close();
+          await rm(`${base}/${file}`, { force: true });
+        },
       };
     },
   };
@@ -67,6 +73,7 @@ function mapFolder(files: Map<string, Uint8Array<ArrayBuffer>>): TargetFolder {
         async close() {
           files.set(file, whole);
         },
+        async discard() {},
       };
     },
   };

@@ -1,7 +1,7 @@
 import { BeamRow, type Candidate, type Hypothesis } from './beam-row.js';
 import { type GenerateOutput, padRows } from './output.js';
 import type { Random } from './random.js';
-import { emptyError, type GenerationRun, nanError, processScores, ScoreRecord } from './run.js';
+import { emptyError, type GenerationRun, nanError, processScores, reportStep, ScoreRecord } from './run.js';
 
 /** A continuation of a beam: which, by which id, with what summed log-probability. */
 interface Continuation {
@@ -22,12 +22,13 @@ export async function beamSearch(run: GenerationRun): Promise<GenerateOutput> {
   const record = new ScoreRecord(options);
   const first = await decoder.prompt(prompt);
   const source = rows.flatMap((_, row) => new Array<number>(beams).fill(row));
-  decoder.select(source);
+  await decoder.select(source);
   let logits: (Float32Array | undefined)[] = source.map((row) => first[row].slice());
-  for (;;) {
+  for (let columns = prompt.ids[0].length + 1; ; columns++) {
     const sources = await step(run, rows, random, logits, record);
+    reportStep(run, columns);
     if (!sources) break;
-    decoder.select(sources);
+    await decoder.select(sources);
     const last = rows.flatMap((row) => row.running.map(({ ids }) => ids[ids.length - 1]));
     const active = rows.flatMap((row) => new Array<boolean>(beams).fill(record.wantsAll || !row.closed));
     logits = await decoder.next(last, active);
@@ -55,8 +56,9 @@ async function step(
   const { num_beams: beams, early_stopping } = run.options;
   record.addLogits(logits);
   for (const [i, scores] of logits.entries()) {
-    await run.decoder.rest();
-    if (scores) logProbabilities(run, rows[Math.floor(i / beams)].running[i % beams], scores, i);
+    await run.decoder.inTurn(() => {
+      if (scores) logProbabilities(run, rows[Math.floor(i / beams)].running[i % beams], scores, i);
+    });
   }
   record.addScores(logits);
   const sources = Array.from(logits.keys());
@@ -65,15 +67,18 @@ async function step(
     const scores = logits.slice(row * beams, (row + 1) * beams);
     // Rows whose result stands are computed only where their scores are asked for.
     if (!scores[0]) continue;
-    await run.decoder.rest();
-    const candidates = candidatesOf(run, row, state, scores as Float32Array[], random[row]);
-    state.advance(candidates);
+    const candidates = await run.decoder.inTurn(() => {
+      const some = candidatesOf(run, row, state, scores as Float32Array[], random[row]);
+      state.advance(some);
+      return some;
+    });
     canContinue ||= !candidates.every(({ stops }) => stops);
     for (const [i, { indices }] of state.running.entries())
       sources[row * beams + i] = indices[indices.length - 1];
   }
   const allFull = early_stopping === true && rows.every((row) => row.full);
-  return canContinue && !allFull && rows.some((row) => row.improvable) ? sources : undefined;
+  const goesOn = canContinue && !allFull;
+  return goesOn && (await run.decoder.inTurn(() => rows.some((row) => row.improvable))) ? sources : undefined;
 }
 
 function logProbabilities(run: GenerationRun, beam: Hypothesis, scores: Float32Array, index: number): void {

@@ -10,6 +10,7 @@ import {
 import { head } from '../model/head.js';
 import type { Model } from '../model/model.js';
 import { type GrowingRow, prefixRows } from '../model/prefix-row.js';
+import type { OnPassProgress } from '../model/progress.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 import type { Prompt } from './prompt.js';
@@ -18,6 +19,7 @@ export interface DecoderOptions {
   position_dtype?: PositionDtype;
   /** Whether to start behind what the prompt has in common with earlier ones, and to keep it for later ones. */
   reuse_prefix?: boolean;
+  progress?: OnPassProgress;
   signal?: AbortSignal;
 }
 
@@ -71,17 +73,23 @@ export class Decoder {
     return scores;
   }
 
-  /** Makes row i what row indices[i] was. */
-  select(indices: readonly number[]): void {
+  /** Makes row i what row indices[i] was. @throws AbortError */
+  async select(indices: readonly number[]): Promise<void> {
     if (indices.length === this.#cache.batch && indices.every((index, i) => index === i)) return;
-    this.#cache.select(indices);
+    await this.inTurn(() => this.#cache.select(indices));
     this.#lengths = indices.map((index) => this.#lengths[index]);
     this.#rows = this.#rows && indices.map((index) => copyRow(this.#rows![index]));
   }
 
-  /** For between two rows' scores: a turn of the event loop where it has waited long enough. @throws AbortError */
-  rest(): Promise<void> {
-    return this.#model.ops.engine.run(nothing, this.#options.signal);
+  /**
+   * A short computation over scores, when no other one is under way: with threads it would have to wait for that one's calls,
+   * blocking. The event loop has its turn before, where it has waited long enough. @throws AbortError
+   */
+  inTurn<T>(compute: () => T): Promise<T> {
+    // biome-ignore lint/correctness/useYield: one step.
+    return this.#run(function* () {
+      return compute();
+    });
   }
 
   /** Gives the cache back, but for what the prefix cache keeps. */
@@ -99,13 +107,14 @@ export class Decoder {
    */
   *#prefill(inputs: ForwardInputs): Steps<(Float32Array | undefined)[]> {
     const { config, prefixes } = this.#model;
-    const { position_dtype, reuse_prefix } = this.#options;
+    const { position_dtype, reuse_prefix, progress } = this.#options;
+    const options = { pads: 'last', position_dtype, progress } as const;
     const { input_ids, attention_mask } = inputs;
-    if (!reuse_prefix || !input_ids) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype });
+    if (!reuse_prefix || !input_ids) return yield* this.#lastScores(inputs, options);
     const pictures = yield* readPictures(this.#model, inputs, position_dtype);
     const { epoch } = prefixes;
     const rows = prefixRows(input_ids, attention_mask, config.image_token_id, pictures);
-    if (!rows) return yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures });
+    if (!rows) return yield* this.#lastScores(inputs, { ...options, pictures });
     const scores: (Float32Array | undefined)[] = [];
     for (const stage of prefixes.stages(this.#cache, rows)) {
       const held = rows.map((row, i) =>
@@ -115,7 +124,7 @@ export class Decoder {
       );
       // Each pass goes over the same columns.
       this.#cache.seen = 0;
-      const some = yield* this.#lastScores(inputs, { pads: 'last', position_dtype, pictures, held });
+      const some = yield* this.#lastScores(inputs, { ...options, pictures, held });
       for (const i of stage) {
         scores[i] = some[i];
         // For the next pass, and for prompts that come while this one goes on.
@@ -160,5 +169,3 @@ function keyColumns({ dims: [, sequence] }: HostTensor, mask: HostTensor | undef
   const columns = Array.from({ length: sequence }, (_, column) => column);
   return mask ? columns.filter((column) => Number(mask.data[row * sequence + column])) : columns;
 }
-
-function* nothing(): Steps<void> {}

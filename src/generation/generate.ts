@@ -14,6 +14,7 @@ import {
 } from './options.js';
 import type { GenerateOutput } from './output.js';
 import { processorList } from './processor-list.js';
+import type { GenerationProgress } from './progress.js';
 import { type GenerateInputs, type Prompt, readPrompt } from './prompt.js';
 import { freshSeed, Random } from './random.js';
 import type { GenerationRun, Streamer } from './run.js';
@@ -41,6 +42,8 @@ export interface GenerateArguments extends GenerateInputs, GenerationOptions {
   prefix_allowed_tokens_fn?: (batch_id: number, input_ids: readonly number[]) => readonly number[];
   /** Gets the prompt's ids, then one id for each row as they are made, then `end()`. Not for beam search. */
   streamer?: Streamer;
+  /** Is told how far the call is, from the first tile to the last token. What it throws ends the call. */
+  progress_callback?: (progress: GenerationProgress) => void;
   position_dtype?: PositionDtype;
   /**
    * Whether the keys and values of a beginning that an earlier call had too (a system prompt, earlier turns, the same
@@ -72,6 +75,7 @@ const HOOKS = [
   'stopping_criteria',
   'prefix_allowed_tokens_fn',
   'streamer',
+  'progress_callback',
   'position_dtype',
   'reuse_prefix',
   'signal',
@@ -118,8 +122,9 @@ export async function generate(
   }
   warnUnused(options, { ...args.generation_config, ...args });
   const prompt = readPrompt(model, pick(args, INPUTS), options);
-  const { position_dtype, signal } = args;
-  const decoder = new Decoder(model, prompt, { position_dtype, reuse_prefix: reuses(args), signal });
+  const { position_dtype, progress_callback: progress, signal } = args;
+  const reuse_prefix = reuses(args);
+  const decoder = new Decoder(model, prompt, { position_dtype, reuse_prefix, progress, signal });
   try {
     const run = prepare(model, prompt, decoder, options, args);
     const output = await (options.num_beams > 1 ? beamSearch(run) : sample(run));
@@ -160,6 +165,7 @@ function prepare(
     stops: stoppingCriteria(options, context),
     random: (row, sequence) => new Random(seeds[row].seed, seeds[row].row, sequence),
     streamer: args.streamer,
+    progress: args.progress_callback,
   };
 }
 

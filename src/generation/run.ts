@@ -3,6 +3,7 @@ import type { Decoder } from './decoder.js';
 import type { GenerationSettings } from './options.js';
 import { type GenerateOutput, stackRows } from './output.js';
 import type { Processor } from './processors.js';
+import type { GenerationProgress } from './progress.js';
 import type { Prompt } from './prompt.js';
 import type { Random } from './random.js';
 import type { ScoreMath } from './score-math.js';
@@ -28,6 +29,13 @@ export interface GenerationRun {
   /** The stream of a prompt row's sequence. */
   random(row: number, sequence: number): Random;
   streamer?: Streamer;
+  progress?: (progress: GenerationProgress) => void;
+}
+
+/** Tells that every row has got one more id. @param columns that rows have now, the prompt's included */
+export function reportStep({ progress, prompt, maxColumns }: GenerationRun, columns: number): void {
+  const first = prompt.ids[0].length;
+  progress?.({ status: 'decoding', done: columns - first, total: maxColumns - first, cached: 0 });
 }
 
 /** Applies the processors to a row's scores in place; the row as the model gave it must hold no NaN. */

@@ -1,6 +1,6 @@
 import { type GenerateOutput, padRows } from './output.js';
 import type { Random } from './random.js';
-import { emptyError, type GenerationRun, nanError, processScores, ScoreRecord } from './run.js';
+import { emptyError, type GenerationRun, nanError, processScores, reportStep, ScoreRecord } from './run.js';
 
 interface Row {
   ids: number[];
@@ -20,11 +20,12 @@ export async function sample(run: GenerationRun): Promise<GenerateOutput> {
   const record = new ScoreRecord(options);
   streamer?.put(Int32Array.from(rows.flatMap(({ ids }) => ids)));
   const first = await decoder.prompt(prompt);
-  decoder.select(rows.map((row) => row.prompt));
+  await decoder.select(rows.map((row) => row.prompt));
   let logits: (Float32Array | undefined)[] = rows.map((row) => first[row.prompt].slice());
   for (;;) {
     const made = await step(run, rows, logits, record);
     streamer?.put(made);
+    reportStep(run, rows[0].ids.length);
     if (!rows.some((row) => row.running)) break;
     // Without an eos the reference puts no pads: rows that have ended go on until the last one has.
     const all = record.wantsAll || options.eos_token_id.length === 0;
@@ -61,10 +62,11 @@ async function step(
   const fills = run.options.eos_token_id.length > 0;
   const ids = new Int32Array(rows.length);
   for (const [i, row] of rows.entries()) {
-    await run.decoder.rest();
-    const scores = logits[i];
-    if (scores) processScores(run, row.ids, scores, row.prompt);
-    ids[i] = !row.running && fills ? run.options.pad_token_id! : choose(run, row, scores!);
+    ids[i] = await run.decoder.inTurn(() => {
+      const scores = logits[i];
+      if (scores) processScores(run, row.ids, scores, row.prompt);
+      return !row.running && fills ? run.options.pad_token_id! : choose(run, row, scores!);
+    });
   }
   record.addScores(logits);
   for (const [i, row] of rows.entries()) {

@@ -40,8 +40,8 @@ export function* connector(
     ops.pixelShuffle(target, source, side, scale);
   }
   const out = yield* ops.linear(shuffled, projection);
-  tap?.(`${PATH}.modality_projection.proj`, out);
-  tap?.(`${PATH}.modality_projection`, out);
-  tap?.(PATH, out);
+  if (tap) yield* tap(`${PATH}.modality_projection.proj`, out);
+  if (tap) yield* tap(`${PATH}.modality_projection`, out);
+  if (tap) yield* tap(PATH, out);
   return out;
 }

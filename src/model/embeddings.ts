@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js';
+import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import type { ForwardInputs } from './forward.js';
 import type { BaseModel } from './model.js';
@@ -20,12 +21,12 @@ export interface TokenEmbeddings {
  * reference does (inputs_merger).
  * @throws InputError for an id outside the vocabulary or embeddings of another width
  */
-export function tokenEmbeddings(
+export function* tokenEmbeddings(
   model: BaseModel,
   { input_ids, inputs_embeds, pixel_values, image_hidden_states }: ForwardInputs,
   tokens: PackedTokens,
   taps?: Taps,
-): TokenEmbeddings {
+): Steps<TokenEmbeddings> {
   const { ops, config, weights } = model;
   const { embed_tokens } = weights.text;
   const width = config.text_config.hidden_size;
@@ -33,7 +34,7 @@ export function tokenEmbeddings(
   if (!inputs_embeds) {
     const ids = packedIds(input_ids!, tokens, embed_tokens.N);
     const hidden = ops.gather(embed_tokens, ops.engine.uploadInt32(ids), tokens.count);
-    if (taps) textTap(taps, tokens)(PATH, hidden);
+    if (taps) yield* textTap(taps, tokens)(PATH, hidden);
     return { hidden, isImage: (place) => Number(input_ids!.data[place]) === imageId };
   }
   const expected = [tokens.batch, tokens.sequence, width];
@@ -46,6 +47,8 @@ export function tokenEmbeddings(
     });
   }
   const hidden = ops.engine.tensor(tokens.count, width);
+  // What is free among the activations may still be in use.
+  yield* ops.engine.drain();
   const values = ops.engine.f32(hidden.pointer, hidden.size);
   const given = inputs_embeds.data as Float32Array;
   tokens.places.forEach((place, i) => {
@@ -54,6 +57,7 @@ export function tokenEmbeddings(
   if (input_ids) return { hidden, isImage: (place) => Number(input_ids.data[place]) === imageId };
   if (!pixel_values && !image_hidden_states) return { hidden, isImage: () => false };
   const image = ops.gather(embed_tokens, ops.engine.uploadInt32([imageId]), 1);
+  yield* ops.engine.drain();
   const data = ops.engine.download(image);
   taps?.emit(PATH, { dims: [width], data });
   // SmolVLM compares the first channel only, Idefics3 all of them.

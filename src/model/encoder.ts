@@ -4,6 +4,7 @@ import { POSITION_DTYPES, type PositionDtype } from './config.js';
 import { connector } from './connector.js';
 import type { KeptImages } from './images.js';
 import type { BaseModel } from './model.js';
+import type { OnPassProgress } from './progress.js';
 import { imageTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { GROUP_PATCHES, visionTransformer } from './vision.js';
@@ -16,6 +17,7 @@ export interface EncodeOptions {
   isUnused?: (tile: number) => boolean;
   /** With taps every tile is encoded. */
   taps?: Taps;
+  progress?: OnPassProgress;
 }
 
 /**
@@ -77,7 +79,7 @@ export function* encodeTiles(
   seqLen: number,
   options: EncodeOptions,
 ): Steps<void> {
-  const { keys, taps, isUnused } = options;
+  const { keys, taps, isUnused, progress } = options;
   const { ops, tiles } = model;
   const rows = (tile: number) => states.slice(tile * seqLen, seqLen);
   const copy = (to: Tensor, from: Tensor) => ops.copyRows(to, 0, from, 0, from.rows);
@@ -94,10 +96,15 @@ export function* encodeTiles(
     if (key !== undefined && of === undefined) first.set(key, tile);
   }
   const group = Math.max(1, Math.floor(GROUP_PATCHES / kept.patchMasks[0].length));
+  const total = missing.length;
+  const cached = kept.indices.length - total;
+  const report = (done: number) => progress?.({ status: 'encoding', done, total, cached });
+  report(0);
   for (let start = 0; start < missing.length; start += group) {
     const mark = ops.engine.activations.mark();
     const some = missing.slice(start, start + group);
-    const encoded = yield* encodeGroup(model, kept, some, options);
+    const layers = progress && ((done: number, of: number) => report(start + (some.length * done) / of));
+    const encoded = yield* encodeGroup(model, kept, some, options, layers);
     for (const [i, tile] of some.entries()) copy(rows(tile), encoded.slice(i * seqLen, seqLen));
     ops.engine.activations.release(mark);
     yield* ops.engine.drain();
@@ -115,6 +122,7 @@ function* encodeGroup(
   kept: KeptImages,
   some: readonly number[],
   { positionDtype, taps }: EncodeOptions,
+  layers?: (done: number, of: number) => void,
 ): Steps<Tensor> {
   // With taps all tiles are encoded, so a group's first is its place in the whole.
   const tap = taps && imageTap(taps, kept, some[0], config);
@@ -126,6 +134,7 @@ function* encodeGroup(
   };
   const count = some.length;
   const { vision } = weights;
-  const x = yield* visionTransformer(ops, vision, vision_config, group, 0, count, positionDtype, { tap });
+  const observers = { tap, layers };
+  const x = yield* visionTransformer(ops, vision, vision_config, group, 0, count, positionDtype, observers);
   return yield* connector(ops, weights.connector, scale_factor, x, count, tap);
 }

@@ -8,6 +8,7 @@ import { encodeTiles, stateKeys, tileKeys } from './encoder.js';
 import { type KeptImages, keepImages } from './images.js';
 import { mergeImages, usedStates } from './merger.js';
 import type { BaseModel } from './model.js';
+import type { OnPassProgress } from './progress.js';
 import { rotaryTap, textTap } from './tap-places.js';
 import type { Taps } from './taps.js';
 import { type TextObservers, textModel } from './text.js';
@@ -51,6 +52,7 @@ export interface ForwardOptions {
    * are tiles that only they show. Infinity: the row takes no part.
    */
   held?: readonly number[];
+  progress?: OnPassProgress;
 }
 
 /** The pictures of a batch, told apart by their content. */
@@ -93,15 +95,25 @@ export function* forward(
   const tokens = packTokens({ batch, sequence, past, ...places, pads, held });
   const tap = taps && textTap(taps, tokens);
 
-  const { hidden, isImage } = tokenEmbeddings(model, inputs, tokens, taps);
+  const { hidden, isImage } = yield* tokenEmbeddings(model, inputs, tokens, taps);
   const used = held && usedStates(tokens, isImage);
   const images = yield* imageStates(model, inputs, options, used);
   if (images) mergeImages(model, hidden, tokens, isImage, images);
-  if (taps) rotaryTap(model, taps, inputs, past, sequence);
-  const observers = { ...options.observers, tap };
+  if (taps) yield* rotaryTap(model, taps, inputs, past, sequence);
+  const layers = options.progress && prefillProgress(options.progress, tokens, held);
+  const observers = { ...options.observers, tap, layers };
   const out = yield* textModel(ops, weights.text, config.text_config, tokens, hidden, cache, observers);
-  tap?.('model', out);
+  if (tap) yield* tap('model', out);
   return { hidden: out, tokens, images, past_key_values: cache };
+}
+
+/** Tells of the prompt's tokens at once, and returns what tells of the layers. */
+function prefillProgress(progress: OnPassProgress, { rows }: PackedTokens, held: readonly number[] = []) {
+  const total = rows.reduce((sum, { count }) => sum + count, 0);
+  const cached = held.reduce((sum, keys) => sum + (Number.isFinite(keys) ? keys : 0), 0);
+  const report = (done: number) => progress({ status: 'prefill', done, total, cached });
+  report(0);
+  return (done: number, of: number) => report(Math.floor((total * done) / of));
 }
 
 /**
@@ -111,11 +123,11 @@ export function* forward(
 export function* imageStates(
   model: BaseModel,
   inputs: Pick<ForwardInputs, 'pixel_values' | 'pixel_attention_mask' | 'image_hidden_states'>,
-  options: Pick<ForwardOptions, 'taps' | 'position_dtype' | 'pictures'> = {},
+  options: Pick<ForwardOptions, 'taps' | 'position_dtype' | 'pictures' | 'progress'> = {},
   used?: ReadonlySet<number>,
 ): Steps<ForwardResult['images']> {
   const { ops, config } = model;
-  const { taps, position_dtype } = options;
+  const { taps, position_dtype, progress } = options;
   if (inputs.image_hidden_states) return givenStates(model, inputs.image_hidden_states);
   if (!inputs.pixel_values) return undefined;
   const { kept, keys, seqLen } =
@@ -127,6 +139,7 @@ export function* imageStates(
     keys,
     isUnused: isUsed && ((tile) => !isUsed.has(tile)),
     taps,
+    progress,
   });
   return { states, seqLen };
 }
@@ -157,7 +170,7 @@ function* readPixels(
 ): Steps<Pictures> {
   const { vision_config, scale_factor } = model.config;
   const { num_channels, patch_size } = vision_config;
-  const kept = keepImages(pixel_values!, pixel_attention_mask, num_channels, patch_size);
+  const kept = yield* keepImages(pixel_values!, pixel_attention_mask, num_channels, patch_size);
   const keys = named ? yield* tileKeys(model, kept, position_dtype) : [];
   return { kept, keys, seqLen: kept.patchMasks[0].length / scale_factor ** 2 };
 }

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js';
+import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
 
 /** The pictures of a batch that the vision tower sees: padding images (all zero) are left out, order is kept. */
@@ -21,12 +22,12 @@ export interface KeptImages {
  * @param pixel_attention_mask [B, N, H, W] or [B, H, W], any dtype; default: every pixel counts
  * @throws InputError on shapes that do not fit each other or the config
  */
-export function keepImages(
+export function* keepImages(
   pixel_values: HostTensor,
   pixel_attention_mask: HostTensor | undefined,
   channels: number,
   patch: number,
-): KeptImages {
+): Steps<KeptImages> {
   const isSingle = pixel_values.dims.length === 4;
   const dims = isSingle ? withImages(pixel_values.dims) : pixel_values.dims;
   if (dims.length !== 5 || dims[2] !== channels || dims[0] * dims[1] === 0) {
@@ -50,9 +51,14 @@ export function keepImages(
   const indices: number[] = [];
   for (let image = 0; image < batch * images; image++) {
     if (!isZero(pixels, image * size, size)) indices.push(image);
+    yield;
   }
   if (indices.length === 0) indices.push(0);
-  const patchMasks = indices.map((image) => patchMask(mask?.data, image, height, width, patch));
+  const patchMasks: Uint8Array[] = [];
+  for (const image of indices) {
+    patchMasks.push(patchMask(mask?.data, image, height, width, patch));
+    yield;
+  }
   return { indices, channels, height, width, pixels, patchMasks };
 }
 

@@ -1,8 +1,9 @@
 import { ADAPTER_CONFIG, type Adapter, adapterChanges, openAdapter } from '../checkpoint/adapter.js';
 import type { CheckpointFolder } from '../checkpoint/folder.js';
-import { type LoadProgress, loadWeights } from '../checkpoint/load.js';
+import { loadWeights } from '../checkpoint/load.js';
 import { checkTensors, expectedTensors, type TensorExpectation } from '../checkpoint/manifest.js';
 import { mergedShards } from '../checkpoint/merge.js';
+import { type ProgressCallback, tellLoading } from '../checkpoint/progress.js';
 import { joinScales } from '../checkpoint/quantized.js';
 import type { Shards } from '../checkpoint/shards.js';
 import { CheckpointError } from '../errors.js';
@@ -30,8 +31,8 @@ export interface LoadOptions extends Omit<EngineOptions, 'threads'>, CacheOption
   /** As the engine's; `by size`: `auto`, but 1 for a model that more threads would make slower. Default: 1. */
   threads?: EngineOptions['threads'] | 'by size';
   signal?: AbortSignal;
-  /** Called as weights arrive, with bytes. */
-  progress_callback?: (progress: LoadProgress) => void;
+  /** Called as weights arrive in memory; by `from_pretrained` also as files arrive from a hub, and when all is ready. */
+  progress_callback?: ProgressCallback;
   /**
    * Rounds or quantises the weights of each part while they are read; as they are stored where nothing is said. `auto`: as
    * they are stored if that fits in memory, else in the widest dtype that does. Default: as they are stored.
@@ -100,6 +101,8 @@ export async function loadLevel<L extends Level>(
 
 /** A checkpoint's tensors as they will be read, their headers checked. */
 export interface OpenWeights {
+  /** The checkpoint's name. */
+  readonly name: string;
   readonly config: SmolVLMConfig;
   readonly expected: TensorExpectation;
   /** With roundings and an adapter's changes. */
@@ -132,7 +135,7 @@ export async function openWeights(
   const parts = dtypes === 'auto' ? narrowed() : dtypes;
   const { convert, quantize } = dtypeChanges(expected.tensors, joined, parts);
   const shards = convertShards({ files, tensors: joined }, convert);
-  const opened = { config, expected, quantize };
+  const opened = { name: folder.name, config, expected, quantize };
   if (!options.adapter) return { ...opened, shards, close: async () => {} };
   const adapter = await openAdapter(options.adapter);
   try {
@@ -186,7 +189,7 @@ export function randomModel<L extends Level>(
   const { dtypes = {} } = options;
   const parts = dtypes === 'auto' ? {} : dtypes;
   const { quantize } = dtypeChanges(expected.tensors, shards.tensors, parts);
-  return fill(level, { config, expected, shards, quantize }, options);
+  return fill(level, { name: 'random weights', config, expected, shards, quantize }, options);
 }
 
 async function fill<L extends Level>(
@@ -194,8 +197,9 @@ async function fill<L extends Level>(
   opened: Omit<OpenWeights, 'close'>,
   options: LoadOptions,
 ): Promise<LevelModels[L]> {
-  const { signal, progress_callback: onProgress } = options;
-  const { config, expected, shards, quantize } = opened;
+  const { signal } = options;
+  const { name, config, expected, shards, quantize } = opened;
+  const onProgress = tellLoading(name, options.progress_callback);
   const threads = options.threads === 'by size' ? threadsBySize(expected) : options.threads;
   const engine = await Engine.create({ ...options, threads });
   try {

@@ -126,6 +126,16 @@ export class PrefixCache {
     this.#fit();
   }
 
+  /** The slabs that hold what a row begins with, `most` keys of it at most, and how many keys that is. */
+  find(
+    row: PrefixRow,
+    source: Slabs,
+    most: number,
+  ): { slabs: readonly number[]; length: number } | undefined {
+    const found = this.#longest(row, source, most);
+    return found && { slabs: found.entry.slabs, length: found.length };
+  }
+
   /** Forgets everything and gives the memory back. */
   clear(): void {
     this.epoch++;

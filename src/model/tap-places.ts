@@ -1,3 +1,4 @@
+import type { Steps } from '../runtime/steps.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { SmolVLMConfig } from './config.js';
 import type { ForwardInputs } from './forward.js';
@@ -21,7 +22,7 @@ export function imageTap(taps: Taps, kept: KeptImages, first: number, config: Sm
     if (name.endsWith('.patch_embedding')) return convolutionTap(taps, name, tensor, kept, first, config);
     const isConnector = name.startsWith('model.connector');
     const rows = isConnector ? patches / config.scale_factor ** 2 : patches;
-    taps.write(name, tensor, { dims: [images, rows], rows: first * rows }, images * rows);
+    return taps.write(name, tensor, { dims: [images, rows], rows: first * rows }, images * rows);
   };
 }
 
@@ -33,12 +34,12 @@ function convolutionTap(
   kept: KeptImages,
   first: number,
   { vision_config }: SmolVLMConfig,
-): void {
+): Steps<void> {
   const h = Math.floor(kept.height / vision_config.patch_size);
   const w = Math.floor(kept.width / vision_config.patch_size);
   const channels = tensor.columns;
   const images = kept.indices.length;
-  taps.writeTransposed(name, tensor, {
+  return taps.writeTransposed(name, tensor, {
     dims: [images, channels, h, w],
     firstMatrix: first,
     rows: h * w,
@@ -46,13 +47,13 @@ function convolutionTap(
 }
 
 /** The rotary tables of the whole sequence, pads included: [1 or B, S, head_dim] (LlamaRotaryEmbedding's two outputs). */
-export function rotaryTap(
+export function* rotaryTap(
   { ops, config }: BaseModel,
   taps: Taps,
   { position_ids, cache_position }: ForwardInputs,
   past: number,
   sequence: number,
-): void {
+): Steps<void> {
   const { text_config } = config;
   const given = position_ids ?? cache_position;
   const positions = given
@@ -61,6 +62,7 @@ export function rotaryTap(
   const mark = ops.engine.activations.mark();
   const { cos, sin } = rotaryTables(ops, text_config, positions);
   const dims = [positions.length / sequence, sequence, text_config.head_dim];
+  yield* ops.engine.drain();
   taps.emit('model.text_model.rotary_emb.0', { dims, data: ops.engine.download(cos) });
   taps.emit('model.text_model.rotary_emb.1', { dims, data: ops.engine.download(sin) });
   ops.engine.activations.release(mark);

@@ -1,4 +1,5 @@
 import type { Engine } from '../runtime/engine.js';
+import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 
 /** Gets every inspected intermediate, under its module's path in the reference, in forward order. */
@@ -14,7 +15,8 @@ export interface TapPlace {
 
 /**
  * Copies intermediates out of wasm memory, and puts together what the forward pass computes in parts. Rows that no part
- * fills (pads) are 0. Copying does not touch the computation: with and without taps the results have the same bits.
+ * fills (pads) are 0. Copying does not touch the computation: with and without taps the results have the same bits. It waits
+ * for the calls that make a tensor without keeping the caller's thread.
  */
 export class Taps {
   #engine: Engine;
@@ -27,7 +29,8 @@ export class Taps {
   }
 
   /** @param total rows that all parts together bring; the listener is called when they are there. */
-  write(name: string, tensor: Tensor, place: TapPlace, total: number): void {
+  *write(name: string, tensor: Tensor, place: TapPlace, total: number): Steps<void> {
+    yield* this.#engine.drain();
     const source = this.#engine.f32(tensor.pointer, tensor.size);
     const columns = tensor.size / rowCount(tensor, place);
     const part = this.#part(name, [...place.dims, columns], total);
@@ -38,17 +41,19 @@ export class Taps {
         part.value.data.set(source.subarray(i * columns, (i + 1) * columns), row * columns);
       });
     this.#finish(name, part, source.length / columns);
+    yield;
   }
 
   /**
    * Like `write`, for matrices that the reference has the other way round: each run of `rows` rows [rows, columns] becomes
    * [columns, rows] of the whole, whose shape is `dims`.
    */
-  writeTransposed(
+  *writeTransposed(
     name: string,
     tensor: Tensor,
     { dims, firstMatrix, rows }: { dims: number[]; firstMatrix: number; rows: number },
-  ): void {
+  ): Steps<void> {
+    yield* this.#engine.drain();
     const source = this.#engine.f32(tensor.pointer, tensor.size);
     const { columns } = tensor;
     const part = this.#part(name, dims, dims[0] * rows);
@@ -60,6 +65,7 @@ export class Taps {
       }
     }
     this.#finish(name, part, tensor.rows);
+    yield;
   }
 
   /** A value that is whole and outside wasm memory already. */
@@ -90,4 +96,4 @@ function rowCount(tensor: Tensor, { rows }: TapPlace): number {
 }
 
 /** A stage's own tap: the place is fixed, only names and tensors vary. */
-export type StageTap = (name: string, tensor: Tensor) => void;
+export type StageTap = (name: string, tensor: Tensor) => Steps<void>;

@@ -34,9 +34,9 @@ export function* attention(
   const { ops, config, tokens, index, rotary, observers } = context;
   const { tap } = observers;
   const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
-  tap?.(`${path}.q_proj`, q);
-  tap?.(`${path}.k_proj`, k);
-  tap?.(`${path}.v_proj`, v);
+  if (tap) yield* tap(`${path}.q_proj`, q);
+  if (tap) yield* tap(`${path}.k_proj`, k);
+  if (tap) yield* tap(`${path}.v_proj`, v);
   ops.rope(q, rotary.cos, rotary.sin, config.head_dim);
   ops.rope(k, rotary.cos, rotary.sin, config.head_dim);
 
@@ -45,8 +45,8 @@ export function* attention(
   for (const row of tokens.rows.keys()) yield* rowAttention(context, row, q, k, v, mixed, matrix);
   if (matrix) observers.attentions?.(index, matrix.value);
   const out = yield* ops.linear(mixed, weights.o_proj.weight, weights.o_proj.bias);
-  tap?.(`${path}.o_proj`, out);
-  tap?.(path, out);
+  if (tap) yield* tap(`${path}.o_proj`, out);
+  if (tap) yield* tap(path, out);
   return out;
 }
 

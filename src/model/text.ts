@@ -17,7 +17,9 @@ const PATH = 'model.text_model';
 export interface TextObservers {
   tap?: StageTap;
   /** Hidden states as the reference's `hidden_states`: the embeddings, each layer's output, the last one normed. */
-  hidden?: (index: number, hidden: Tensor, tokens: PackedTokens) => void;
+  hidden?: (index: number, hidden: Tensor, tokens: PackedTokens) => Steps<void>;
+  /** Layers that are done. With it workers are waited for after each. */
+  layers?: (done: number, of: number) => void;
   /** Attention probabilities [B, heads, S, past + S] of a layer. */
   attentions?: (index: number, probabilities: HostTensor<Float32Array>) => void;
 }
@@ -44,14 +46,19 @@ export function* textModel(
     cache.placePages(row);
   }
   const rotary = rotaryTables(ops, config, tokens.positions);
-  observers.hidden?.(0, hidden, tokens);
+  if (observers.hidden) yield* observers.hidden(0, hidden, tokens);
   for (let index = 0; index < weights.layers.length; index++) {
     const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
     const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
     yield* decoderLayer(context, layer, hidden);
-    if (index + 1 < weights.layers.length) observers.hidden?.(index + 1, hidden, tokens);
+    if (index + 1 < weights.layers.length && observers.hidden)
+      yield* observers.hidden(index + 1, hidden, tokens);
     engine.activations.release(mark);
+    if (observers.layers) {
+      yield* engine.drain();
+      observers.layers(index + 1, weights.layers.length);
+    }
   }
   for (const [row, { keyColumns }] of tokens.rows.entries()) {
     cache.advance(
@@ -61,9 +68,9 @@ export function* textModel(
   }
   cache.seen += tokens.sequence;
   const out = ops.rmsNorm(hidden, weights.norm, config.rms_norm_eps);
-  tap?.(`${PATH}.norm`, out);
-  tap?.(PATH, out);
-  observers.hidden?.(weights.layers.length, out, tokens);
+  if (tap) yield* tap(`${PATH}.norm`, out);
+  if (tap) yield* tap(PATH, out);
+  if (observers.hidden) yield* observers.hidden(weights.layers.length, out, tokens);
   return out;
 }
 
@@ -96,23 +103,23 @@ function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden:
   const path = `${PATH}.layers.${index}`;
   const mark = activations.mark();
   let x = ops.rmsNorm(hidden, weights.input_layernorm, config.rms_norm_eps);
-  tap?.(`${path}.input_layernorm`, x);
+  if (tap) yield* tap(`${path}.input_layernorm`, x);
   x = yield* attention(context, weights, x, `${path}.self_attn`);
   ops.add(hidden, x);
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
   x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
-  tap?.(`${path}.post_attention_layernorm`, x);
+  if (tap) yield* tap(`${path}.post_attention_layernorm`, x);
   const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
-  tap?.(`${path}.mlp.gate_proj`, gate);
+  if (tap) yield* tap(`${path}.mlp.gate_proj`, gate);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
-  tap?.(`${path}.mlp.act_fn`, gate);
-  tap?.(`${path}.mlp.up_proj`, up);
+  if (tap) yield* tap(`${path}.mlp.act_fn`, gate);
+  if (tap) yield* tap(`${path}.mlp.up_proj`, up);
   ops.multiply(gate, up);
   x = yield* ops.linear(gate, weights.down_proj.weight, weights.down_proj.bias);
-  tap?.(`${path}.mlp.down_proj`, x);
-  tap?.(`${path}.mlp`, x);
+  if (tap) yield* tap(`${path}.mlp.down_proj`, x);
+  if (tap) yield* tap(`${path}.mlp`, x);
   ops.add(hidden, x);
-  tap?.(path, hidden);
+  if (tap) yield* tap(path, hidden);
 }

@@ -53,8 +53,7 @@ export function* runVision(
     const dtype = options.position_dtype ?? config.position_dtype;
     const { vision } = weights;
     const out = yield* visionTransformer(ops, vision, vision_config, images, first, count, dtype, observers);
-    yield* ops.engine.drain();
-    collect('last', out);
+    yield* collect('last', out);
     ops.engine.activations.release(mark);
   }
   for (let index = 0; index <= vision_config.num_hidden_layers; index++) {

@@ -19,7 +19,9 @@ export const GROUP_PATCHES = 1024;
 export interface VisionObservers {
   tap?: StageTap;
   /** The embeddings, then each layer's output, before the last norm: [count · patches, hidden_size]. */
-  hidden?: (index: number, hidden: Tensor) => void;
+  hidden?: (index: number, hidden: Tensor) => Steps<void>;
+  /** Layers that are done. With it workers are waited for after each. */
+  layers?: (done: number, of: number) => void;
   /** A layer's attention probabilities strip by strip: `rows` query patches from `firstRow` over the keys `columns`. */
   attentions?: (strip: VisionStrip) => void;
 }
@@ -61,16 +63,20 @@ export function* visionTransformer(
   for (let index = 0; index < weights.layers.length; index++) {
     const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
-    observers.hidden?.(index, hidden);
+    if (observers.hidden) yield* observers.hidden(index, hidden);
     yield* encoderLayer(ops, layer, config, hidden, keys, index, observers);
     engine.activations.release(mark);
+    if (observers.layers) {
+      yield* engine.drain();
+      observers.layers(index + 1, weights.layers.length);
+    }
   }
-  observers.hidden?.(weights.layers.length, hidden);
-  tap?.(`${PATH}.encoder`, hidden);
+  if (observers.hidden) yield* observers.hidden(weights.layers.length, hidden);
+  if (tap) yield* tap(`${PATH}.encoder`, hidden);
   const { weight, bias } = weights.post_layernorm;
   const out = ops.layerNorm(hidden, weight, bias, config.layer_norm_eps);
-  tap?.(`${PATH}.post_layernorm`, out);
-  tap?.(PATH, out);
+  if (tap) yield* tap(`${PATH}.post_layernorm`, out);
+  if (tap) yield* tap(PATH, out);
   return out;
 }
 
@@ -110,11 +116,11 @@ function* embeddings(
   }
   const embedded = yield* ops.linear(inputs, weight, bias);
   ops.copyRows(hidden, 0, embedded, 0, embedded.rows);
-  tap?.(`${PATH}.embeddings.patch_embedding`, hidden);
+  if (tap) yield* tap(`${PATH}.embeddings.patch_embedding`, hidden);
   const position = ops.gather(weights.position_embedding, engine.uploadInt32(positions), positions.length);
-  tap?.(`${PATH}.embeddings.position_embedding`, position);
+  if (tap) yield* tap(`${PATH}.embeddings.position_embedding`, position);
   ops.add(hidden, position);
-  tap?.(`${PATH}.embeddings`, hidden);
+  if (tap) yield* tap(`${PATH}.embeddings`, hidden);
   engine.activations.release(scope);
   return hidden;
 }
@@ -135,23 +141,23 @@ function* encoderLayer(
   const { activations } = ops.engine;
   const mark = activations.mark();
   let x = ops.layerNorm(hidden, layer_norm1.weight, layer_norm1.bias, config.layer_norm_eps);
-  tap?.(`${path}.layer_norm1`, x);
+  if (tap) yield* tap(`${path}.layer_norm1`, x);
   x = yield* attention(ops, weights, config, x, keys, index, observers);
   ops.add(hidden, x);
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
   x = ops.layerNorm(hidden, layer_norm2.weight, layer_norm2.bias, config.layer_norm_eps);
-  tap?.(`${path}.layer_norm2`, x);
+  if (tap) yield* tap(`${path}.layer_norm2`, x);
   x = yield* ops.linear(x, fc1.weight, fc1.bias);
-  tap?.(`${path}.mlp.fc1`, x);
+  if (tap) yield* tap(`${path}.mlp.fc1`, x);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], x);
-  tap?.(`${path}.mlp.activation_fn`, x);
+  if (tap) yield* tap(`${path}.mlp.activation_fn`, x);
   x = yield* ops.linear(x, fc2.weight, fc2.bias);
-  tap?.(`${path}.mlp.fc2`, x);
-  tap?.(`${path}.mlp`, x);
+  if (tap) yield* tap(`${path}.mlp.fc2`, x);
+  if (tap) yield* tap(`${path}.mlp`, x);
   ops.add(hidden, x);
-  tap?.(path, hidden);
+  if (tap) yield* tap(path, hidden);
 }
 
 /** Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention). */
@@ -167,9 +173,9 @@ function* attention(
   const { engine } = ops;
   const path = `${PATH}.encoder.layers.${layer}.self_attn`;
   const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
-  tap?.(`${path}.q_proj`, q);
-  tap?.(`${path}.k_proj`, k);
-  tap?.(`${path}.v_proj`, v);
+  if (tap) yield* tap(`${path}.q_proj`, q);
+  if (tap) yield* tap(`${path}.k_proj`, k);
+  if (tap) yield* tap(`${path}.v_proj`, v);
 
   const heads = config.num_attention_heads;
   const headDim = config.hidden_size / heads;
@@ -204,8 +210,8 @@ function* attention(
     engine.activations.release(mark);
   }
   const out = yield* ops.linear(mixed, weights.out_proj.weight, weights.out_proj.bias);
-  tap?.(`${path}.out_proj`, out);
-  tap?.(path, out);
+  if (tap) yield* tap(`${path}.out_proj`, out);
+  if (tap) yield* tap(path, out);
   return out;
 }
 

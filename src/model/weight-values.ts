@@ -78,15 +78,29 @@ export function* resizedWeight(
   const { K, dtype, layout, shape } = weight;
   const bytes = weightBytes(layout, dtype, N, K);
   const pointer = engine.allocateWeights(bytes);
-  if (isQuantized(dtype)) {
-    const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
-    yield* copyRows(engine, out, weight, added);
+  const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
+  let isDone = false;
+  try {
+    if (isQuantized(dtype)) yield* copyRows(engine, out, weight, added);
+    else yield* copyFloatRows(engine, out, weight, added);
+    isDone = true;
     return out;
+  } finally {
+    if (!isDone && !engine.disposed) engine.heap.free(pointer);
   }
+}
+
+function* copyFloatRows(
+  engine: Engine,
+  out: Weight,
+  weight: Weight,
+  added: (row: number) => ArrayLike<number>,
+): Steps<void> {
+  const { K, N, dtype, layout, pointer } = out;
+  const bytes = weightBytes(layout, dtype, N, K);
   // The last panel is filled up with zeros.
   const panel = Math.min(bytes, weightBytes(layout, dtype, 8, K));
   engine.u8(pointer + bytes - panel, panel).fill(0);
-  const out: Weight = { ...weight, N, shape: [N, ...shape.slice(1)], pointer };
   for (const { first, count } of strips(out)) {
     const source = elements(engine, weight);
     const target = elements(engine, out);
@@ -100,7 +114,6 @@ export function* resizedWeight(
     }
     yield;
   }
-  return out;
 }
 
 /**

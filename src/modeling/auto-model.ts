@@ -8,7 +8,8 @@ import type { InitOptions, PretrainedOptions } from './options.js';
 /** Finds the class of a checkpoint by its model_type, as the reference's class of this name does. */
 export class AutoModelForImageTextToText {
   /**
-   * Loads a checkpoint whose model_type is smolvlm or idefics3: a folder's path, its URL, or its files by name.
+   * Loads a checkpoint whose model_type is smolvlm or idefics3: a repository of the Hugging Face hub (`org/name`), a
+   * folder's path, its URL, or its files by name.
    * @throws ConfigError for another model_type; what SmolVLMForConditionalGeneration.from_pretrained throws
    */
   static async from_pretrained(
@@ -20,10 +21,11 @@ export class AutoModelForImageTextToText {
       await refuseAdapter(folder);
       const config = (await folder.json('config.json')) as { model_type?: unknown } | null;
       checkType(config?.model_type, 'config.json: model_type');
+      // The folder that is open, so that both readings are of one revision.
+      return await SmolVLMForConditionalGeneration.from_pretrained(folder, options);
     } finally {
       await folder.close();
     }
-    return SmolVLMForConditionalGeneration.from_pretrained(location, options);
   }
 
   /** A new model with random weights. @throws ConfigError for a config of another class */

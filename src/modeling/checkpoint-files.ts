@@ -1,7 +1,7 @@
 import { DTYPE_BYTES, type Dtype } from '../checkpoint/dtypes.js';
 import { MINIMUM_SUFFIX, SCALE_SUFFIX } from '../checkpoint/quantized.js';
 import type { TargetFolder } from '../configuration/save-target.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 
 /** A tensor of a file to be written. */
 export interface Entry {
@@ -75,18 +75,22 @@ async function writeShard(
 ): Promise<void> {
   const order = inFileOrder(shard);
   const header = headerOf(order);
+  checkSignal(signal);
   const file = await folder.open(name, header.length + order.reduce((sum, { bytes }) => sum + bytes, 0));
   try {
     await file.write(header);
     for (const entry of order) {
       for await (const piece of entry.pieces()) {
-        signal?.throwIfAborted();
+        checkSignal(signal);
         await file.write(piece);
       }
     }
-  } finally {
-    await file.close();
+  } catch (error) {
+    // A file that was left half written must not pass for one.
+    await file.discard();
+    throw error;
   }
+  await file.close();
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { CheckpointLocation } from '../checkpoint/folder.js';
+import { type HubOptions, splitHubOptions } from '../checkpoint/hub/options.js';
 import { InputError } from '../errors.js';
 import type { CacheDtype } from '../model/cache.js';
 import type { PositionDtype } from '../model/config.js';
@@ -51,6 +52,7 @@ export interface PlacementOptions {
 /** Options of `from_pretrained`. */
 export interface PretrainedOptions
   extends PlacementOptions,
+    HubOptions,
     Omit<LoadOptions, 'dtypes' | 'positionDtype' | 'adapter' | 'threads'> {
   /**
    * Threads that compute; any number gives the same bits. Default: `auto`, but 1 for models of less than 8 million weights,
@@ -62,7 +64,7 @@ export interface PretrainedOptions
   threads?: number | 'auto' | null;
   /**
    * A PEFT folder (adapter_config.json and adapter_model.safetensors) whose LoRA adapter is merged into the weights while
-   * they are read, as peft's merge_and_unload does: its path, its URL, or its files by name. With `dtype` the base is rounded
+   * they are read, as peft's merge_and_unload does: its path, a repository (its `main`), its URL, or its files by name. With `dtype` the base is rounded
    * first and the merged weights are kept in that dtype (quantised after the merge); otherwise in the one that they are stored in.
    */
   adapter?: CheckpointLocation;
@@ -87,6 +89,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
     threads,
     ...load
   } = options;
+  const [{ signal, progress_callback }, own] = splitHubOptions(load);
   checkDevice('device_map', device_map);
   checkDevice('device', device);
   oneOf('attn_implementation', attn_implementation, ATTENTIONS);
@@ -95,7 +98,7 @@ export function readOptions(options: PretrainedOptions): Omit<LoadOptions, 'adap
   oneOf('kv_cache_dtype', options.kv_cache_dtype, CACHE_DTYPES);
   const { name, dtypes } = readDtype(dtype ?? torch_dtype);
   const positionDtype = position_dtype ?? (isFloatName(name) ? name : undefined);
-  return { ...load, threads: threads ?? 'by size', dtypes, positionDtype };
+  return { ...own, signal, progress_callback, threads: threads ?? 'by size', dtypes, positionDtype };
 }
 
 /** What `.to(…)` was given: a device, a dtype, or both in an object. @throws InputError */

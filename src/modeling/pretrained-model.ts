@@ -1,13 +1,13 @@
 import { PretrainedConfig } from '../configuration/pretrained-config.js';
 import type { SaveTarget } from '../configuration/save-target.js';
-import { DisposedError, InputError } from '../errors.js';
+import { checkSignal, DisposedError, InputError } from '../errors.js';
 import type { PositionDtype, SmolVLMConfig } from '../model/config.js';
 import { type Level, levelConfig } from '../model/levels.js';
 import { createLevel, type LevelModels, randomModel } from '../model/load.js';
 import type { BaseModel, CacheOptions, VisionModel } from '../model/model.js';
 import type { Part } from '../model/weight-dtypes.js';
 import { narrowedWeight } from '../model/weight-values.js';
-import type { Steps } from '../runtime/steps.js';
+import { orAborted, type Steps } from '../runtime/steps.js';
 import { isQuantized, type Weight, type WeightDtype, weightBytes } from '../runtime/weight.js';
 import {
   type DTypeName,
@@ -22,6 +22,12 @@ import { Loaded } from './load-pretrained.js';
 import { type InitOptions, readOptions, readTarget } from './options.js';
 import { type SaveOptions, saveModel } from './save.js';
 import { dtypeOf, dtypesOfParts } from './weight-summary.js';
+
+/** Options of calls that have no others. */
+export interface Cancellable {
+  /** Ends the call: it rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
 
 /** The classes' names, whatever a minifier makes of them. */
 const CLASS_NAMES: Readonly<Record<Level, string>> = {
@@ -75,10 +81,10 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
 
   /**
    * Waits for the weights.
-   * @throws MemoryError, with numbers, if they do not fit; ConfigError; DisposedError
+   * @throws MemoryError, with numbers, if they do not fit; ConfigError; DisposedError; AbortError
    */
-  async ready(): Promise<this> {
-    await this.load();
+  async ready({ signal }: Cancellable = {}): Promise<this> {
+    await this.load(signal);
     return this;
   }
 
@@ -174,7 +180,7 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
    * @throws InputError for options or a target of another kind; AbortError when `signal` is aborted
    */
   async save_pretrained(target: SaveTarget, options: SaveOptions = {}): Promise<void> {
-    const model = await this.load();
+    const model = await this.load(options.signal);
     if (model.streams) throw this.#outside('save_pretrained');
     await saveModel(target, options, {
       className: CLASS_NAMES[this.#level],
@@ -218,31 +224,37 @@ export abstract class PreTrainedModel<L extends Level, C extends PretrainedConfi
     throw new DisposedError({ what: 'the model was disposed of', where: CLASS_NAMES[this.#level] });
   }
 
-  /** The model with all changes that were asked for so far. */
-  protected async load(): Promise<LevelModels[L]> {
+  /** The model with all changes that were asked for so far. An abort ends the wait for them, not the changes. */
+  protected async load(signal?: AbortSignal): Promise<LevelModels[L]> {
     this.check();
+    checkSignal(signal);
     this.#latest ??= this.#settle(this.#draw());
-    const model = await this.#latest;
+    const model = await orAborted(this.#latest, signal);
     this.check();
     return model;
   }
 
-  /** A computation with the model, in a scope of its own. */
-  protected async run<T>(compute: (model: LevelModels[L]) => Steps<T>, signal?: AbortSignal): Promise<T> {
-    const model = await this.load();
-    return model.ops.engine.run(() => compute(model), signal);
+  /** A computation with the model, in a scope of its own (Engine.run). */
+  protected async run<T>(
+    compute: (model: LevelModels[L]) => Steps<T>,
+    signal?: AbortSignal,
+    options?: { whole?: boolean },
+  ): Promise<T> {
+    const model = await this.load(signal);
+    return model.ops.engine.run(() => compute(model), signal, options);
   }
 
   /** Replaces weights or the config, for calls made from now on; where it fails they find the model as it was. */
   protected change(
     compute: (model: LevelModels[L]) => Steps<{ config: SmolVLMConfig; named: ReadonlyMap<string, Weight> }>,
+    signal?: AbortSignal,
   ): Promise<LevelModels[L]> {
     const before = this.load();
     const level = this.#level;
     const changed = this.#settle(
-      before.then(async (model) => {
+      orAborted(before, signal).then(async (model) => {
         const { engine } = model.ops;
-        const { config, named } = await engine.run(() => compute(model));
+        const { config, named } = await engine.run(() => compute(model), signal);
         const { streams } = model;
         return createLevel(level, engine, config, named, { ...closeReuse(model), streams });
       }),

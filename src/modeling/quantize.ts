@@ -1,8 +1,10 @@
 import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
-import { type LoadProgress, memoryDtypes, readWeights } from '../checkpoint/load.js';
+import { forAdapter, type HubOptions } from '../checkpoint/hub/options.js';
+import { memoryDtypes, readWeights } from '../checkpoint/load.js';
 import type { ExpectedTensor } from '../checkpoint/manifest.js';
+import { type ProgressCallback, percent } from '../checkpoint/progress.js';
 import { openTarget, type SaveTarget } from '../configuration/save-target.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { type OpenWeights, openWeights } from '../model/load.js';
 import { quantizationConfig } from '../model/quantization.js';
 import { Engine } from '../runtime/engine.js';
@@ -13,13 +15,13 @@ import type { SaveOptions } from './save.js';
 import { floatEntry, quantizedEntries } from './save.js';
 import { dtypesOfParts } from './weight-summary.js';
 
-export interface QuantizeOptions extends Pick<SaveOptions, 'max_shard_size' | 'signal'> {
+export interface QuantizeOptions extends Pick<SaveOptions, 'max_shard_size' | 'signal'>, HubOptions {
   /** `int8`, `int4`, or a dtype for each part, as `from_pretrained` takes it; at least one part is quantised. */
   dtype: DTypeName | PartDTypes;
   /** A PEFT folder whose LoRA adapter is merged into the weights before they are quantised. */
   adapter?: CheckpointLocation;
-  /** Called as tensors are written, with bytes of the new checkpoint's weights. */
-  progress_callback?: (progress: LoadProgress) => void;
+  /** Called as files arrive from a hub, and (`load`) as tensors are written, with bytes of the new checkpoint's weights. */
+  progress_callback?: ProgressCallback;
 }
 
 /** What lies beside the weights of a checkpoint and is the same for quantised ones. */
@@ -50,8 +52,10 @@ const OTHER_FILES = [
 export async function quantizeCheckpoint(
   location: CheckpointLocation,
   target: SaveTarget,
-  { dtype, adapter, max_shard_size, signal, progress_callback }: QuantizeOptions,
+  { dtype, adapter, max_shard_size, ...hub }: QuantizeOptions,
 ): Promise<void> {
+  const { signal, progress_callback } = hub;
+  checkSignal(signal);
   const limit = parseShardSize(max_shard_size);
   const { dtypes } = readDtype(dtype);
   if (dtypes === 'auto' || !Object.values(dtypes).some(isQuantized)) {
@@ -63,19 +67,20 @@ export async function quantizeCheckpoint(
       got: JSON.stringify(dtype),
     });
   }
-  const folder = await openCheckpoint(location, { signal });
+  const folder = await openCheckpoint(location, hub);
   const engine = await Engine.create();
   try {
-    const base = adapter === undefined ? undefined : await openCheckpoint(adapter, { signal });
+    const base = adapter === undefined ? undefined : await openCheckpoint(adapter, forAdapter(hub));
     const opened = await openWeights('causal', folder, { dtypes, adapter: base });
     try {
       if (opened.config.quantization) throw quantizedAlready(folder.name);
       const output = await openTarget(target);
       const shapes = shapesOf(opened);
-      const entries = counted(entriesOf(opened, shapes, engine, signal), progress_callback);
+      const entries = counted(folder.name, entriesOf(opened, shapes, engine, signal), progress_callback);
       await writeTensors(output, entries, limit, signal);
       for (const file of OTHER_FILES) {
         if (await folder.has(file)) await output.write(file, await folder.bytes(file));
+        checkSignal(signal);
       }
       const json = (await folder.json('config.json')) as object;
       const config = { ...json, quantization_config: quantizationConfig(dtypesOfParts(shapes)) };
@@ -144,7 +149,7 @@ class HeldWeight {
   }
 }
 
-function counted(entries: Entry[], report?: QuantizeOptions['progress_callback']): Entry[] {
+function counted(name: string, entries: Entry[], report?: ProgressCallback): Entry[] {
   if (!report) return entries;
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0);
   let loaded = 0;
@@ -154,7 +159,7 @@ function counted(entries: Entry[], report?: QuantizeOptions['progress_callback']
       for await (const piece of entry.pieces()) {
         yield piece;
         loaded += piece.length;
-        report({ loaded, total });
+        report({ status: 'load', name, file: entry.name, progress: percent(loaded, total), loaded, total });
       }
     },
   }));

@@ -2,7 +2,7 @@ import { DTYPE_BYTES, decode } from '../checkpoint/dtypes.js';
 import { MINIMUM_SUFFIX, SCALE_SUFFIX, STORED_DTYPE, storedShapes } from '../checkpoint/quantized.js';
 import type { PretrainedConfig } from '../configuration/pretrained-config.js';
 import { openTarget, type SaveTarget } from '../configuration/save-target.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { type Level, ownName } from '../model/levels.js';
 import { quantizationConfig } from '../model/quantization.js';
 import { storedMinimums, storedScales, storedValues } from '../model/quantized-values.js';
@@ -47,6 +47,7 @@ export async function saveModel(target: SaveTarget, options: SaveOptions, saved:
       got,
     });
   }
+  checkSignal(signal);
   const limit = parseShardSize(max_shard_size);
   const { engine, level, named, widen } = saved;
   const folder = await openTarget(target);

@@ -17,7 +17,7 @@ export class SmolVLMModel extends TextAndVisionModel<'base'> {
 
   /**
    * Loads any SmolVLM checkpoint without its head, or one that `save_pretrained` of this class wrote.
-   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
+   * @throws HubError, CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(
     location: CheckpointLocation,

@@ -8,7 +8,7 @@ import type { BaseModel } from '../model/model.js';
 import type { TileCache } from '../model/tile-cache.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor } from '../runtime/tensor.js';
-import { PreTrainedModel } from './pretrained-model.js';
+import { type Cancellable, PreTrainedModel } from './pretrained-model.js';
 import { imageHiddenStates, type ModelForwardArguments } from './run-forward.js';
 import { checkTensors } from './tensor-arguments.js';
 import {
@@ -52,27 +52,31 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
   }
 
   /** The token embedding's values. */
-  get_input_embeddings(): Promise<Embedding> {
-    return this.run(({ ops, named }: BaseModel) => readMatrix(ops.engine, named.get(EMBED_TOKENS)!));
+  get_input_embeddings({ signal }: Cancellable = {}): Promise<Embedding> {
+    return this.run(({ ops, named }: BaseModel) => readMatrix(ops.engine, named.get(EMBED_TOKENS)!), signal);
   }
 
   /**
    * Sets the token embedding's values, rounded to its dtype; a tied head has them too (as after the reference's
-   * `tie_weights()`).
+   * `tie_weights()`). An abort is answered until it has begun: no weight is left half written.
    * @throws InputError for a shape other than [vocab_size, hidden_size]: `resize_token_embeddings` changes that
    */
-  set_input_embeddings(value: { weight: HostTensor } | HostTensor): Promise<void> {
-    return this.run(function* ({ ops, named, prefixes }: BaseModel): Steps<void> {
+  set_input_embeddings(
+    value: { weight: HostTensor } | HostTensor,
+    { signal }: Cancellable = {},
+  ): Promise<void> {
+    const write = function* ({ ops, named, prefixes }: BaseModel): Steps<void> {
       yield* writeMatrix(ops.engine, named.get(EMBED_TOKENS)!, value);
       prefixes.clear();
-    });
+    };
+    return this.run(write, signal, { whole: true });
   }
 
   /**
    * Gives the token embedding, and the head with it, another number of rows; the config's vocab_size follows. The old
    * rows' memory comes back with the engine's. Without a number nothing changes but what `pad_to_multiple_of` asks.
    * @returns the new embedding's values
-   * @throws InputError, MemoryError
+   * @throws InputError, MemoryError; AbortError: the model is as it was then, unless only the result was still to be read
    */
   async resize_token_embeddings(
     new_num_tokens?: number | null,
@@ -82,10 +86,11 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
     const count = resizedCount(Number(text_config.vocab_size), new_num_tokens, options);
     if (count !== text_config.vocab_size) {
       const deviation = Number(text_config.initializer_range ?? 0.02);
-      await this.change((model: BaseModel) => resizeTokens(model, count, deviation, options));
+      const { signal } = options;
+      await this.change((model: BaseModel) => resizeTokens(model, count, deviation, options), signal);
       text_config.vocab_size = count;
     }
-    return this.get_input_embeddings();
+    return this.get_input_embeddings(options);
   }
 
   /** How a cache stores keys and values (see the option); undefined before the weights are there. */
@@ -103,12 +108,21 @@ export abstract class TextAndVisionModel<L extends Exclude<Level, 'vision'>> ext
   from_legacy_cache(
     past: readonly (readonly [HostTensor, HostTensor])[],
     attention_mask?: HostTensor | null,
+    { signal }: Cancellable = {},
   ): Promise<KVCache> {
     const layers = past.map(([keys, values]) => ({ keys, values }) as CacheLayer);
-    // biome-ignore lint/correctness/useYield: one step; its memory is bounded by the cache's own.
     return this.run(function* (model: BaseModel): Steps<KVCache> {
       const { engine } = model.ops;
-      return cacheFromTensors(engine, model.cacheShape, layers, attention_mask ?? undefined);
-    });
+      // One step; its memory is bounded by the cache's own.
+      const cache = cacheFromTensors(engine, model.cacheShape, layers, attention_mask ?? undefined);
+      let isDone = false;
+      try {
+        yield* engine.drain();
+        isDone = true;
+        return cache;
+      } finally {
+        if (!isDone && !engine.disposed) cache.dispose();
+      }
+    }, signal);
   }
 }

@@ -25,6 +25,8 @@ export interface ResizeOptions {
   mean_resizing?: boolean;
   /** The seed of normal rows. Default: 0. */
   seed?: number;
+  /** Ends the call: it rejects with the signal's reason. */
+  signal?: AbortSignal;
 }
 
 export const EMBED_TOKENS = 'model.text_model.embed_tokens.weight';
@@ -81,16 +83,25 @@ export function* resizeTokens(
   { mean_resizing = true, seed = 0 }: ResizeOptions,
 ) {
   const out = new Map(named);
-  for (const name of [EMBED_TOKENS, LM_HEAD]) {
-    const weight = named.get(name);
-    if (!weight) continue;
-    const grows = count > weight.N;
-    const mean = grows && mean_resizing ? yield* meanRow(ops.engine, weight) : undefined;
-    const row = (index: number) => mean ?? normalValues(name, seed, index * weight.K, weight.K, deviation);
-    out.set(name, yield* resizedWeight(ops.engine, weight, count, row));
+  const made: Weight[] = [];
+  let isDone = false;
+  try {
+    for (const name of [EMBED_TOKENS, LM_HEAD]) {
+      const weight = named.get(name);
+      if (!weight) continue;
+      const grows = count > weight.N;
+      const mean = grows && mean_resizing ? yield* meanRow(ops.engine, weight) : undefined;
+      const row = (index: number) => mean ?? normalValues(name, seed, index * weight.K, weight.K, deviation);
+      const resized = yield* resizedWeight(ops.engine, weight, count, row);
+      made.push(resized);
+      out.set(name, resized);
+    }
+    const text_config = { ...config.text_config, vocab_size: count };
+    isDone = true;
+    return { config: { ...config, text_config }, named: out };
+  } finally {
+    if (!isDone && !ops.engine.disposed) for (const { pointer } of made) ops.engine.heap.free(pointer);
   }
-  const text_config = { ...config.text_config, vocab_size: count };
-  return { config: { ...config, text_config }, named: out };
 }
 
 /** The mean of all rows, summed in order in float64. */

@@ -3,6 +3,7 @@ import { configPart } from '../configuration/pretrained-config.js';
 import { SmolVLMVisionConfig } from '../configuration/vision-config.js';
 import { InputError } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
+import type { VisionModel } from '../model/model.js';
 import { runVision } from '../model/vision-run.js';
 import { weightValues } from '../model/weight-values.js';
 import type { Steps } from '../runtime/steps.js';
@@ -12,7 +13,7 @@ import { givenArguments, VISION_ARGUMENTS } from './arguments.js';
 import { type Loaded, loadPretrained } from './load-pretrained.js';
 import type { InitOptions, PretrainedOptions } from './options.js';
 import { type BaseModelOutput, type OutputTuple, toTuple } from './outputs.js';
-import { PreTrainedModel } from './pretrained-model.js';
+import { type Cancellable, PreTrainedModel } from './pretrained-model.js';
 import { withDefaults } from './run-forward.js';
 import { writeMatrix } from './token-embeddings.js';
 
@@ -55,7 +56,7 @@ export class SmolVLMVisionTransformer extends PreTrainedModel<'vision', SmolVLMV
   /**
    * Takes the vision tower out of any SmolVLM checkpoint, or reads one that `save_pretrained` of this class wrote. (The
    * reference finds none of its tensors in a whole checkpoint and draws random weights.)
-   * @throws CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
+   * @throws HubError, CheckpointError, ConfigError, MemoryError, InputError; AbortError when `signal` is aborted
    */
   static async from_pretrained(location: CheckpointLocation, options: PretrainedOptions = {}) {
     const { loaded, extra } = await loadPretrained('vision', location, options, async (folder) => {
@@ -93,7 +94,7 @@ export class SmolVLMVisionTransformer extends PreTrainedModel<'vision', SmolVLMV
   }
 
   /** The values of the patch and position embeddings. */
-  get_input_embeddings(): Promise<VisionEmbeddings> {
+  get_input_embeddings({ signal }: Cancellable = {}): Promise<VisionEmbeddings> {
     return this.run(function* ({ ops, named }) {
       const read = function* (name: string): Steps<HostTensor<Float32Array>> {
         const weight = named.get(name)!;
@@ -103,17 +104,24 @@ export class SmolVLMVisionTransformer extends PreTrainedModel<'vision', SmolVLMV
         patch_embedding: { weight: yield* read(NAMES.patchWeight), bias: yield* read(NAMES.patchBias) },
         position_embedding: { weight: yield* read(NAMES.position) },
       };
-    });
+    }, signal);
   }
 
-  /** Sets them, rounded to the weights' dtype. @throws InputError for another shape */
-  set_input_embeddings({ patch_embedding, position_embedding }: VisionEmbeddings): Promise<void> {
-    return this.run(function* ({ ops, named }) {
-      const write = (name: string, value: HostTensor) =>
+  /**
+   * Sets them, rounded to the weights' dtype. An abort is answered until it has begun.
+   * @throws InputError for another shape; AbortError
+   */
+  set_input_embeddings(
+    { patch_embedding, position_embedding }: VisionEmbeddings,
+    { signal }: Cancellable = {},
+  ): Promise<void> {
+    const write = function* ({ ops, named }: VisionModel): Steps<void> {
+      const set = (name: string, value: HostTensor) =>
         writeMatrix(ops.engine, named.get(name) as Weight, value);
-      yield* write(NAMES.patchWeight, patch_embedding.weight);
-      yield* write(NAMES.patchBias, patch_embedding.bias);
-      yield* write(NAMES.position, position_embedding.weight);
-    });
+      yield* set(NAMES.patchWeight, patch_embedding.weight);
+      yield* set(NAMES.patchBias, patch_embedding.bias);
+      yield* set(NAMES.position, position_embedding.weight);
+    };
+    return this.run(write, signal, { whole: true });
   }
 }

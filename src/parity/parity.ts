@@ -1,5 +1,7 @@
 import { openCheckpoint } from '../checkpoint/folder.js';
+import { forAdapter } from '../checkpoint/hub/options.js';
 import { fileSource } from '../checkpoint/source.js';
+import { checkSignal } from '../errors.js';
 import type { PositionDtype } from '../model/config.js';
 import { type LoadOptions, loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
@@ -67,7 +69,7 @@ export async function parity(
     // A run in half precision rounded its weights too.
     const dtypes = uniformDtypes(WEIGHT_DTYPES[golden.dtype]);
     const adapter =
-      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, options);
+      options.adapter === undefined ? undefined : await openCheckpoint(options.adapter, forAdapter(options));
     const loading = loadModel(checkpoint, { ...options, dtypes, adapter });
     const model = await loading.finally(() => checkpoint.close());
     try {
@@ -96,7 +98,7 @@ export async function compareGolden(
     onVerdict?.(verdict);
   };
   const tapped = await runTapped(model, golden, async (name, value) => {
-    signal?.throwIfAborted();
+    checkSignal(signal);
     const entry = waiting.get(name);
     if (!entry) return;
     waiting.delete(name);

@@ -1,31 +1,36 @@
 /** Pillow's arithmetic with alpha: premultiplying for `resize`, compositing on white for `convert_to_rgb`. */
+import { byRows, type Steps } from './paced.js';
 import type { Pixels } from './resample.js';
 
 /** `convert('RGBa')`: colours times alpha over 255, rounded. */
-export function premultiply({ data, width, height }: Pixels): Pixels {
+export function* premultiply({ data, width, height }: Pixels): Steps<Pixels> {
   const out = new Uint8Array(data.length);
-  for (let i = 0; i < data.length; i += 4) {
-    const alpha = data[i + 3];
-    for (let c = 0; c < 3; c++) {
-      const product = data[i + c] * alpha + 128;
-      out[i + c] = ((product >> 8) + product) >> 8;
+  yield* byRows(width * height, 4, (from, to) => {
+    for (let i = 4 * from; i < 4 * to; i += 4) {
+      const alpha = data[i + 3];
+      for (let c = 0; c < 3; c++) {
+        const product = data[i + c] * alpha + 128;
+        out[i + c] = ((product >> 8) + product) >> 8;
+      }
+      out[i + 3] = alpha;
     }
-    out[i + 3] = alpha;
-  }
+  });
   return { data: out, width, height, channels: 4 };
 }
 
 /** `convert('RGBA')` of premultiplied pixels: the quotient is cut off, not rounded. */
-export function unpremultiply({ data, width, height }: Pixels): Pixels {
+export function* unpremultiply({ data, width, height }: Pixels): Steps<Pixels> {
   const out = new Uint8Array(data.length);
-  for (let i = 0; i < data.length; i += 4) {
-    const alpha = data[i + 3];
-    const whole = alpha === 0 || alpha === 255;
-    for (let c = 0; c < 3; c++) {
-      out[i + c] = whole ? data[i + c] : Math.min(Math.trunc((255 * data[i + c]) / alpha), 255);
+  yield* byRows(width * height, 4, (from, to) => {
+    for (let i = 4 * from; i < 4 * to; i += 4) {
+      const alpha = data[i + 3];
+      const whole = alpha === 0 || alpha === 255;
+      for (let c = 0; c < 3; c++) {
+        out[i + c] = whole ? data[i + c] : Math.min(Math.trunc((255 * data[i + c]) / alpha), 255);
+      }
+      out[i + 3] = alpha;
     }
-    out[i + 3] = alpha;
-  }
+  });
   return { data: out, width, height, channels: 4 };
 }
 
@@ -35,11 +40,16 @@ const PRECISION_BITS = 7;
  * The `convert_to_rgb` of the reference's image processor: grey is repeated, RGBA composited on opaque white
  * (`Image.alpha_composite`), RGB left as it is.
  */
-export function convertToRgb(image: Pixels): Pixels {
-  const { data, width, height, channels } = image;
+export function* convertToRgb(image: Pixels): Steps<Pixels> {
+  const { width, height, channels } = image;
   if (channels === 3) return image;
   const out = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; to < out.length; from += channels, to += 3) {
+  yield* byRows(width * height, 4, (from, to) => toRgb(image, out, from, to));
+  return { data: out, width, height, channels: 3 };
+}
+
+function toRgb({ data, channels }: Pixels, out: Uint8Array, first: number, end: number): void {
+  for (let from = first * channels, to = 3 * first; to < 3 * end; from += channels, to += 3) {
     if (channels === 1) {
       out[to] = out[to + 1] = out[to + 2] = data[from];
       continue;
@@ -53,5 +63,4 @@ export function convertToRgb(image: Pixels): Pixels {
       out[to + c] = (((sum >> 8) + sum) >> 8) >> PRECISION_BITS;
     }
   }
-  return { data: out, width, height, channels: 3 };
 }

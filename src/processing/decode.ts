@@ -1,10 +1,11 @@
 /** Picture files to upright RGB pixels: what the reference's `load_image` does after it has read the bytes. */
-import { ImageError, InputError } from '../errors.js';
+import { checkSignal, ImageError, InputError } from '../errors.js';
 import { applyOrientation, orientationOfExif, orientationOfXmp } from './exif.js';
 import { detectFormat } from './formats.js';
 import { decodeLibjpeg, libjpegAvailable } from './jpeg/libjpeg.js';
 import { type JpegFile, readJpegFile, readJpegFrame } from './jpeg/markers.js';
 import { decodeJpegScript } from './jpeg/script-decoder.js';
+import { paced } from './paced.js';
 import { type PngFile, readPngFile, readPngHeader } from './png/chunks.js';
 import { inflateText } from './png/inflate.js';
 import { decodePngPixels } from './png/pixels.js';
@@ -20,6 +21,8 @@ export interface DecodeOptions {
   decoder?: 'libjpeg' | 'script';
   /** `drop` (default) as the reference's `convert("RGB")`; `keep` gives RGBA for files with transparency. */
   alpha?: 'drop' | 'keep';
+  /** Looked at before the decoding and at its pauses; libjpeg's part of a JPEG is one piece (45 ms a megapixel or so). */
+  signal?: AbortSignal;
 }
 
 /** Interleaved 8-bit pixels, turned upright. */
@@ -39,12 +42,13 @@ export interface DecodedImage extends Pixels {
 
 /**
  * Decodes a JPEG or PNG file. Throws ImageError, which names the format found and the byte, for anything else, for
- * damaged or truncated files and for pictures beyond `maxPixels`.
+ * damaged or truncated files and for pictures beyond `maxPixels`; the signal's reason when it is aborted.
  */
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<DecodedImage> {
   if (!(bytes instanceof Uint8Array)) {
     throw new InputError({ what: 'not bytes', where: 'bytes', expected: 'a Uint8Array', got: typeof bytes });
   }
+  checkSignal(options.signal);
   const format = detectFormat(bytes);
   if (format === 'JPEG') return decodeJpeg(bytes, options);
   if (format === 'PNG') return decodePng(bytes, options);
@@ -63,12 +67,13 @@ async function decodeJpeg(bytes: Uint8Array, options: DecodeOptions): Promise<De
   const file = readJpegFile(bytes);
   const count = file.frame.components.length;
   const useScript = options.decoder === 'script' || needsScript(file) || !(await libjpegAvailable());
+  const { signal } = options;
   const { data, warning } = useScript
-    ? { data: decodeJpegScript(file), warning: undefined }
-    : await decodeLibjpeg(bytes, width, height);
+    ? { data: await paced(decodeJpegScript(file), signal), warning: undefined }
+    : await decodeLibjpeg(bytes, width, height, signal);
   const orientation =
     (file.exif && orientationOfExif(file.exif)) ?? (file.xmp && orientationOfXmp(file.xmp)) ?? 1;
-  return upright({ data, width, height, channels: 3 }, orientation, {
+  return upright({ data, width, height, channels: 3 }, orientation, signal, {
     format: 'JPEG',
     mode: count === 1 ? 'L' : count === 3 ? 'RGB' : 'CMYK',
     decoder: useScript ? 'script-jpeg' : 'libjpeg',
@@ -86,10 +91,11 @@ function needsScript({ frame: { components } }: JpegFile): boolean {
   return components.length === 4 || components.some(({ h, v }) => h === maxH && v * 2 === maxV);
 }
 
-function decodePng(bytes: Uint8Array, options: DecodeOptions): DecodedImage {
+async function decodePng(bytes: Uint8Array, options: DecodeOptions): Promise<DecodedImage> {
   const { width, height } = readPngHeader(bytes);
   checkBudget('PNG', width, height, options);
-  const file = readPngFile(bytes);
+  const { signal } = options;
+  const file = await paced(readPngFile(bytes), signal);
   if (file.data.length === 0) {
     throw new ImageError({
       what: 'PNG: no pixels',
@@ -98,8 +104,8 @@ function decodePng(bytes: Uint8Array, options: DecodeOptions): DecodedImage {
       got: 'none before the end',
     });
   }
-  const { data, channels, mode } = decodePngPixels(file, options.alpha === 'keep');
-  return upright({ data, width, height, channels }, orientationOfPng(file), {
+  const { data, channels, mode } = await paced(decodePngPixels(file, options.alpha === 'keep'), signal);
+  return upright({ data, width, height, channels }, orientationOfPng(file), signal, {
     format: 'PNG',
     mode,
     decoder: 'script-png',
@@ -107,12 +113,13 @@ function decodePng(bytes: Uint8Array, options: DecodeOptions): DecodedImage {
   });
 }
 
-function upright(
+async function upright(
   image: Pixels,
   orientation: number,
+  signal: AbortSignal | undefined,
   rest: Pick<DecodedImage, 'format' | 'mode' | 'decoder' | 'warning'>,
-): DecodedImage {
-  const turned = applyOrientation(image, orientation) as Pick<
+): Promise<DecodedImage> {
+  const turned = (await paced(applyOrientation(image, orientation), signal)) as Pick<
     DecodedImage,
     'data' | 'width' | 'height' | 'channels'
   >;

@@ -1,4 +1,5 @@
 /** The orientation of a picture (Exif tag 0x0112) and turning pixels by it: `PIL.ImageOps.exif_transpose`. */
+import { byRows, type Steps } from './paced.js';
 import type { Pixels } from './resample.js';
 
 const ORIENTATION = 0x0112;
@@ -43,7 +44,7 @@ export function orientationOfXmp(packet: Uint8Array): number | undefined {
 }
 
 /** The upright picture. 2 mirrored, 3 half turn, 4 flipped, 5 transposed, 6 to be turned right, 7 transversed, 8 left. */
-export function applyOrientation(image: Pixels, orientation: number): Pixels {
+export function* applyOrientation(image: Pixels, orientation: number): Steps<Pixels> {
   if (!(orientation >= 2 && orientation <= 8)) return image;
   const { data, width, height, channels } = image;
   const swapped = orientation >= 5;
@@ -58,11 +59,13 @@ export function applyOrientation(image: Pixels, orientation: number): Pixels {
   const alongX = swapped ? stepY : stepX;
   const alongY = swapped ? stepX : stepY;
   const out = new Uint8Array(data.length);
-  let to = 0;
-  for (let y = 0; y < outHeight; y++) {
-    for (let x = 0, from = origin + y * alongY; x < outWidth; x++, from += alongX) {
-      for (let c = 0; c < channels; c++) out[to++] = data[from + c];
+  yield* byRows(outHeight, outWidth * channels, (first, end) => {
+    let to = first * outWidth * channels;
+    for (let y = first; y < end; y++) {
+      for (let x = 0, from = origin + y * alongY; x < outWidth; x++, from += alongX) {
+        for (let c = 0; c < channels; c++) out[to++] = data[from + c];
+      }
     }
-  }
+  });
   return { data: out, width: outWidth, height: outHeight, channels };
 }

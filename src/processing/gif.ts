@@ -1,6 +1,7 @@
 /** Animated GIF: its frames composed on white, one after the other, and their times. */
 import { ImageError } from '../errors.js';
 import { gifPixels } from './gif-lzw.js';
+import { byRows, type Steps } from './paced.js';
 
 export interface GifFrame {
   left: number;
@@ -117,34 +118,62 @@ export function readGif(bytes: Uint8Array, maxPixels: number): GifFile {
   return { width, height, frames };
 }
 
-/**
- * The composed pictures in order, RGB on white; only frames that are asked for are copied out, but each one before the
- * last of them is decompressed, because frames build on each other.
- */
-export function* composeGif(
-  file: GifFile,
-  wanted: ReadonlySet<number>,
-): Generator<[index: number, rgb: Uint8Array]> {
-  const { width, height, frames } = file;
-  const canvas = new Uint8Array(width * height * 3).fill(255);
-  let last = -1;
-  for (const index of wanted) last = Math.max(last, index);
-  for (let index = 0; index <= last && index < frames.length; index++) {
-    const frame = frames[index];
-    const before = frame.disposal === 3 ? canvas.slice() : undefined;
-    paint(canvas, width, height, frame, index);
-    if (wanted.has(index)) yield [index, canvas.slice()];
-    if (before) canvas.set(before);
-    else if (frame.disposal === 2) clear(canvas, width, height, frame);
+/** The composed pictures, RGB on white, in rising order. Frames build on each other: those between are decompressed too. */
+export class GifComposer {
+  readonly #file: GifFile;
+  readonly #canvas: Uint8Array;
+  #next = 0;
+
+  constructor(file: GifFile) {
+    this.#file = file;
+    this.#canvas = new Uint8Array(file.width * file.height * 3).fill(255);
+  }
+
+  /** A copy of the picture at `index`, which comes after those that were asked for before. */
+  *frame(index: number): Steps<Uint8Array> {
+    const { width, height, frames } = this.#file;
+    const canvas = this.#canvas;
+    for (;;) {
+      const at = this.#next++;
+      const frame = frames[at];
+      const before = frame.disposal === 3 ? canvas.slice() : undefined;
+      yield* paint(canvas, width, height, frame, at);
+      const picture = at === index ? canvas.slice() : undefined;
+      if (before) canvas.set(before);
+      else if (frame.disposal === 2) clear(canvas, width, height, frame);
+      if (picture) return picture;
+    }
   }
 }
 
-function paint(canvas: Uint8Array, width: number, height: number, frame: GifFrame, index: number): void {
+function* paint(
+  canvas: Uint8Array,
+  width: number,
+  height: number,
+  frame: GifFrame,
+  index: number,
+): Steps<void> {
+  const pixels = gifPixels(frame, `frame ${index}`);
+  yield;
+  const rows = rowOrder(frame);
+  yield* byRows(frame.height, 3 * frame.width, (first, end) => {
+    paintRows(canvas, width, height, frame, pixels, rows, first, end);
+  });
+}
+
+function paintRows(
+  canvas: Uint8Array,
+  width: number,
+  height: number,
+  frame: GifFrame,
+  pixels: Uint8Array,
+  rows: (row: number) => number,
+  first: number,
+  end: number,
+): void {
   const { palette, transparent } = frame;
   const right = Math.min(frame.width, width - frame.left);
-  const rows = rowOrder(frame);
-  const pixels = gifPixels(frame, `frame ${index}`);
-  for (let row = 0; row < frame.height; row++) {
+  for (let row = first; row < end; row++) {
     const y = frame.top + rows(row);
     if (y >= height) continue;
     let from = row * frame.width;

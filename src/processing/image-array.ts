@@ -1,14 +1,19 @@
 /** Arrays with dims as pictures of the PIL processor: `to_pil_image`, which makes 8-bit levels of every dtype. */
 import { ImageError, InputError } from '../errors.js';
 import { type ArrayInput, type ChannelFormat, checkArray, type PlaneData } from './fast/planes.js';
+import { byRows, type Steps } from './paced.js';
 import type { Pixels } from './resample.js';
 
 /**
  * The array [a, b, c] as if it were [height, width, channels]; what it really is, the format decides later. An array of
  * two dims is grey. Throws InputError for other dims, and ImageError for values that the reference cannot make levels of.
  */
-export function pixelsOfArray(array: ArrayInput, format: ChannelFormat | undefined, where: string): Pixels {
-  const levels = toLevels(checkArray(array, where), where);
+export function* pixelsOfArray(
+  array: ArrayInput,
+  format: ChannelFormat | undefined,
+  where: string,
+): Steps<Pixels> {
+  const levels = yield* toLevels(checkArray(array, where), where);
   const { dims } = array;
   if (dims.length === 2) {
     const [height, width, channels] = format === 'channels_first' ? [1, ...dims] : [...dims, 1];
@@ -42,16 +47,19 @@ export function inferPixelFormat(
 }
 
 /** `_rescale_for_pil_conversion`: whole numbers are levels, numbers from 0 to 1 fractions of 255, which is cut off. */
-function toLevels(data: PlaneData, where: string): Uint8Array {
+function* toLevels(data: PlaneData, where: string): Steps<Uint8Array> {
   if (data instanceof Uint8Array) return data;
   let [least, largest, whole] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, true];
-  for (const value of data) {
-    if (value < least) least = value;
-    if (value > largest) largest = value;
-    const cut = Math.trunc(value);
-    // NumPy's `allclose`; not a number is close to nothing.
-    whole &&= Math.abs(value - cut) <= 1e-8 + 1e-5 * Math.abs(cut);
-  }
+  yield* byRows(data.length, 1, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const value = data[i];
+      if (value < least) least = value;
+      if (value > largest) largest = value;
+      const cut = Math.trunc(value);
+      // NumPy's `allclose`; not a number is close to nothing.
+      whole &&= Math.abs(value - cut) <= 1e-8 + 1e-5 * Math.abs(cut);
+    }
+  });
   const limit = whole ? 255 : 1;
   if (!(least >= 0 && largest <= limit)) {
     throw new ImageError({
@@ -62,6 +70,8 @@ function toLevels(data: PlaneData, where: string): Uint8Array {
     });
   }
   const levels = new Uint8Array(data.length);
-  for (let i = 0; i < data.length; i++) levels[i] = whole ? data[i] : Math.fround(data[i] * 255);
+  yield* byRows(data.length, 1, (from, to) => {
+    for (let i = from; i < to; i++) levels[i] = whole ? data[i] : Math.fround(data[i] * 255);
+  });
   return levels;
 }

@@ -1,6 +1,7 @@
 /** What the image processor takes, and how it becomes pixels. */
 import { ImageError, InputError } from '../errors.js';
 import { type DecodeOptions, decodeImage } from './decode.js';
+import { orAborted } from './paced.js';
 import type { Pixels } from './resample.js';
 
 /** Pixels passed in: interleaved 8-bit grey, RGB or RGBA; `channels` may be left out (an ImageData has none). */
@@ -49,7 +50,9 @@ export async function loadPixels(
   options: DecodeOptions,
 ): Promise<{ pixels: Pixels; decoder: string | undefined }> {
   if (image instanceof ArrayBuffer) image = new Uint8Array(image);
-  if (typeof Blob !== 'undefined' && image instanceof Blob) image = new Uint8Array(await image.arrayBuffer());
+  if (typeof Blob !== 'undefined' && image instanceof Blob) {
+    image = new Uint8Array(await orAborted(image.arrayBuffer(), options.signal));
+  }
   if (image instanceof Uint8Array) {
     try {
       const decoded = await decodeImage(image, { ...options, alpha: 'drop' });

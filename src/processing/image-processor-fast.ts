@@ -2,7 +2,7 @@
  * `SmolVLMImageProcessorFast` of transformers 4.56.2 as it computes with torchvision 0.29: antialiased bicubic where the
  * slow processor has Lanczos, and float32 sums where it has integers. Their results differ, so they are two processors.
  */
-import { ConfigError, InputError, MemoryError } from '../errors.js';
+import { ConfigError, checkSignal, InputError, MemoryError } from '../errors.js';
 import type { DecodeOptions } from './decode.js';
 import { centerCrop } from './fast/crop.js';
 import { Normalizer } from './fast/normalize.js';
@@ -16,10 +16,11 @@ import {
   planesOfInterleaved,
   takeChannels,
 } from './fast/planes.js';
-import { resizePlanes } from './fast/resize.js';
+import { resizeSteps } from './fast/resize.js';
 import { type ImageInput, loadPixels, nestImages } from './image-input.js';
 import type { ImageFeatures } from './image-processor.js';
 import { tiledSize, tileGrid } from './image-size.js';
+import { paced, type Steps } from './paced.js';
 import { RESAMPLING } from './resample.js';
 
 export interface FastImageProcessorOptions extends SharedOptions {
@@ -106,12 +107,14 @@ export class SmolVLMImageProcessorFast {
   /**
    * Pictures to float32 [batch, images, channels, tile, tile]; options given here override the processor's. Throws
    * ConfigError, InputError for things that are no pictures, ImageError for files that cannot be decoded, MemoryError
-   * for results beyond 4 GiB.
+   * for results beyond 4 GiB, the signal's reason when it is aborted.
    */
   async preprocess(
     images: FastImagesInput,
     overrides: FastPreprocessOptions = {},
   ): Promise<FastImageFeatures> {
+    const { signal } = overrides;
+    checkSignal(signal);
     const options = mergeOptions(overrides, this.#options(), OWNER);
     if (overrides.data_format !== undefined && overrides.data_format !== 'channels_first') {
       throw new ConfigError({
@@ -129,7 +132,7 @@ export class SmolVLMImageProcessorFast {
         const where = `images[${sample}][${index}]`;
         const { planes, decoder } = await loadPlanes(image, options, overrides, where);
         decoders[sample].push(decoder);
-        prepared[sample].push(prepare(planes, options, where));
+        prepared[sample].push(await paced(prepare(planes, options, where), signal));
       }
     }
     if (prepared.every((list) => list.length === 0)) {
@@ -140,7 +143,7 @@ export class SmolVLMImageProcessorFast {
         got: 'empty samples',
       });
     }
-    const features = { ...assemble(prepared, options), decoders };
+    const features = { ...(await paced(assemble(prepared, options), signal)), decoders };
     if (!options.return_row_col_info) return features;
     return {
       ...features,
@@ -180,13 +183,13 @@ async function loadPlanes(
   let planes: Planes;
   let decoder: string | undefined;
   if (isArrayInput(image)) {
-    planes = planesOfArray(image, overrides.input_data_format, where);
+    planes = await paced(planesOfArray(image, overrides.input_data_format, where), overrides.signal);
   } else {
     const loaded = await loadPixels(image, where, overrides);
     const { data, height, width, channels } = loaded.pixels;
     const bytes =
       data instanceof Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.length);
-    planes = planesOfInterleaved(bytes, height, width, channels);
+    planes = await paced(planesOfInterleaved(bytes, height, width, channels), overrides.signal);
     decoder = loaded.decoder;
   }
   // The reference leaves arrays as they are; those of four channels it then refuses, unless nothing is normalised.
@@ -195,30 +198,30 @@ async function loadPlanes(
 }
 
 /** Everything up to the cutting: resize, crop, and the second resize to whole tiles. */
-function prepare(image: Planes, options: FastImageProcessorOptions, where: string): Prepared {
+function* prepare(image: Planes, options: FastImageProcessorOptions, where: string): Steps<Prepared> {
   const tile = options.max_image_size.longest_edge;
   const resize = (input: Planes, height: number, width: number) => {
     checkBytes(height * width * input.channels * 4, where);
-    return resizePlanes(input, height, width, options.resample, 'v1');
+    return resizeSteps(input, height, width, options.resample, 'v1');
   };
   if (options.do_resize) {
     const target = targetSize(image, options);
-    image = resize(image, target.height, target.width);
+    image = yield* resize(image, target.height, target.width);
   }
   if (options.do_center_crop && options.crop_size) {
     image = centerCrop(image, options.crop_size.height, options.crop_size.width);
   }
-  if (!options.do_image_splitting) return { image: resize(image, tile, tile), rows: 0, cols: 0 };
+  if (!options.do_image_splitting) return { image: yield* resize(image, tile, tile), rows: 0, cols: 0 };
   const target = tiledSize(image, tile);
-  image = resize(image, target.height, target.width);
+  image = yield* resize(image, target.height, target.width);
   return { image, ...tileGrid(image, tile) };
 }
 
 /** Cuts, rescales, normalises and pads. */
-function assemble(
+function* assemble(
   batch: Prepared[][],
   options: FastImageProcessorOptions,
-): Pick<ImageFeatures, 'pixel_values' | 'pixel_attention_mask'> {
+): Steps<Pick<ImageFeatures, 'pixel_values' | 'pixel_attention_mask'>> {
   const tile = options.max_image_size.longest_edge;
   const counts = batch.map((sample) => sample.reduce((sum, { rows, cols }) => sum + rows * cols + 1, 0));
   const most = Math.max(...counts);
@@ -238,17 +241,17 @@ function assemble(
   const mask = options.do_pad ? new Uint8Array(batch.length * most * plane) : undefined;
   for (const [b, sample] of batch.entries()) {
     let n = b * most;
-    const write = (image: Planes, top: number, left: number) => {
+    const write = function* (image: Planes, top: number, left: number): Steps<void> {
       const window = { top, left, height: tile, width: tile };
-      normalizer.write(image, window, channels, values, n * channels * plane, tile, plane);
+      yield* normalizer.write(image, window, channels, values, n * channels * plane, tile, plane);
       mask?.fill(1, n * plane, (n + 1) * plane);
       n++;
     };
     for (const { image, rows, cols } of sample) {
       for (let row = 0; row < rows; row++) {
-        for (let col = 0; col < cols; col++) write(image, row * tile, col * tile);
+        for (let col = 0; col < cols; col++) yield* write(image, row * tile, col * tile);
       }
-      write(resizePlanes(image, tile, tile, options.resample, 'v1'), 0, 0);
+      yield* write(yield* resizeSteps(image, tile, tile, options.resample, 'v1'), 0, 0);
     }
   }
   return {

@@ -1,5 +1,5 @@
 /** `SmolVLMImageProcessor` (the PIL one) of transformers 4.56.2, bit for bit on the same pixels. */
-import { ImageError, InputError, MemoryError } from '../errors.js';
+import { checkSignal, ImageError, InputError, MemoryError } from '../errors.js';
 import { convertToRgb, premultiply, unpremultiply } from './alpha.js';
 import type { DecodeOptions } from './decode.js';
 import { targetSize } from './fast/options.js';
@@ -12,7 +12,8 @@ import {
 } from './image-config.js';
 import { type ImageInput, type ImagesInput, loadPixels, nestImages } from './image-input.js';
 import { type Size, tiledSize, tileGrid } from './image-size.js';
-import { type Pixels, resample, resamplingName } from './resample.js';
+import { byRows, paced, type Steps } from './paced.js';
+import { type Pixels, resampleSteps, resamplingName } from './resample.js';
 
 export interface ImageFeatures {
   /** float32 [batch, images, channels, height, width]; missing images are zero. */
@@ -83,12 +84,15 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
 
   /**
    * Pictures to tensors; options given here override the processor's. Throws InputError for things that are no pictures,
-   * ImageError for files that cannot be decoded, MemoryError for results beyond 4 GiB.
+   * ImageError for files that cannot be decoded, MemoryError for results beyond 4 GiB, the signal's reason when it is
+   * aborted.
    */
   async preprocess(
     images: PicturesInput,
     overrides: PreprocessOptions & OutputOptions = {},
   ): Promise<ImageFeatures> {
+    const { signal } = overrides;
+    checkSignal(signal);
     const options = imageProcessorOptions(overrides, this);
     const nested: (ImageInput | ArrayInput)[][] = nestImages(images as ImagesInput);
     const decoders: (string | undefined)[][] = nested.map(() => []);
@@ -99,11 +103,11 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
       for (const [index, image] of list.entries()) {
         const where = `images[${sample}][${index}]`;
         const { pixels, decoder } = isArrayInput(image)
-          ? { pixels: pixelsOfArray(image, stated, where), decoder: undefined }
+          ? { pixels: await paced(pixelsOfArray(image, stated, where), signal), decoder: undefined }
           : await loadPixels(image, where, overrides);
         format ??= inferPixelFormat(pixels, where);
         decoders[sample].push(decoder);
-        prepared[sample].push(prepare(asFormat(pixels, format, where), options, where));
+        prepared[sample].push(await paced(prepare(pixels, format, options, where), signal));
       }
     }
     if (format === undefined) {
@@ -114,11 +118,11 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
         got: 'empty samples',
       });
     }
-    const features = { ...assemble(prepared, options), decoders };
+    const features = { ...(await paced(assemble(prepared, options), signal)), decoders };
     if ((overrides.data_format === null ? format : overrides.data_format) !== 'channels_last')
       return features;
     const { data, dims } = features.pixel_values;
-    return { ...features, pixel_values: channelsLastTensor(data, dims) };
+    return { ...features, pixel_values: await paced(channelsLastTensor(data, dims), signal) };
   }
 
   /**
@@ -140,7 +144,11 @@ export class SmolVLMImageProcessor implements ImageProcessorOptions {
 }
 
 /** Reads the buffer [h][w][c] as [c'][h'][w'] if the format says so, and brings it to channels last. */
-function asFormat(pixels: Pixels, format: 'channels_first' | 'channels_last', where: string): Working {
+function* asFormat(
+  pixels: Pixels,
+  format: 'channels_first' | 'channels_last',
+  where: string,
+): Steps<Working> {
   if (format === 'channels_last') {
     if ([1, 3, 4].includes(pixels.channels)) return { ...pixels, channelsFirst: false };
     throw new ImageError({
@@ -160,30 +168,44 @@ function asFormat(pixels: Pixels, format: 'channels_first' | 'channels_last', wh
     });
   }
   const out = new Uint8Array(data.length);
-  for (let c = 0, from = 0; c < channels; c++) {
-    for (let i = c; i < out.length; i += channels) out[i] = data[from++];
+  for (let c = 0; c < channels; c++) {
+    const plane = c * height * width;
+    yield* byRows(height * width, 1, (first, end) => {
+      for (let i = first; i < end; i++) out[i * channels + c] = data[plane + i];
+    });
   }
   return { data: out, width, height, channels, channelsFirst: true };
 }
 
 /** Everything up to the cutting: resize, and the second resize to whole tiles. */
-function prepare(image: Working, options: ImageProcessorOptions, where: string): Prepared {
+function* prepare(
+  pixels: Pixels,
+  format: 'channels_first' | 'channels_last',
+  options: ImageProcessorOptions,
+  where: string,
+): Steps<Prepared> {
+  const image = yield* asFormat(pixels, format, where);
   const tile = options.max_image_size.longest_edge;
-  const resize = (input: Working, to: Size) => resizePicture(input, to, options.resample, where);
   const wanted = targetSize(image, options);
   const resized = options.do_resize ? wanted : { height: image.height, width: image.width };
   const target = options.do_image_splitting ? tiledSize(resized, tile) : { height: tile, width: tile };
   // As float32 RGB: counted before any pixel is made, for both sizes.
   for (const { height, width } of [resized, target]) checkBytes(height * width * 3 * 4, where);
-  image = resize(resize(image, resized), target);
-  return { image, ...(options.do_image_splitting ? tileGrid(target, tile) : { rows: 0, cols: 0 }) };
+  const first = yield* resizePicture(image, resized, options.resample, where);
+  const last = yield* resizePicture(first, target, options.resample, where);
+  return { image: last, ...(options.do_image_splitting ? tileGrid(target, tile) : { rows: 0, cols: 0 }) };
 }
 
 /**
  * The reference's `resize`: grey of channels last goes to PIL as a palette picture, which is resized by nearest
  * neighbour whatever the filter; RGBA is premultiplied before and divided after.
  */
-function resizePicture(image: Working, { height, width }: Size, filter: number, where: string): Working {
+function* resizePicture(
+  image: Working,
+  { height, width }: Size,
+  filter: number,
+  where: string,
+): Steps<Working> {
   const { channels, channelsFirst } = image;
   const asPalette = channelsFirst ? image.width === 1 : channels === 1;
   if (asPalette && channels !== 1) {
@@ -196,12 +218,17 @@ function resizePicture(image: Working, { height, width }: Size, filter: number, 
   }
   if (image.height === height && image.width === width) return image;
   const name = asPalette ? 'nearest' : resamplingName(filter);
-  if (channels !== 4 || name === 'nearest') return { ...resample(image, width, height, name), channelsFirst };
-  return { ...unpremultiply(resample(premultiply(image), width, height, name)), channelsFirst };
+  const isPlain = channels !== 4 || name === 'nearest';
+  const input = isPlain ? image : yield* premultiply(image);
+  const resized = yield* resampleSteps(input, width, height, name);
+  return { ...(isPlain ? resized : yield* unpremultiply(resized)), channelsFirst };
 }
 
 /** Cuts, converts, rescales, normalises and pads: [batch, images, channels, tile, tile]. */
-function assemble(batch: Prepared[][], options: ImageProcessorOptions): Omit<ImageFeatures, 'decoders'> {
+function* assemble(
+  batch: Prepared[][],
+  options: ImageProcessorOptions,
+): Steps<Omit<ImageFeatures, 'decoders'>> {
   const tile = options.max_image_size.longest_edge;
   const counts = batch.map((sample) => sample.reduce((sum, { rows, cols }) => sum + rows * cols + 1, 0));
   const most = Math.max(...counts);
@@ -220,22 +247,21 @@ function assemble(batch: Prepared[][], options: ImageProcessorOptions): Omit<Ima
   const mask = options.do_pad ? new Uint8Array(batch.length * most * tile * tile) : undefined;
   for (const [b, sample] of batch.entries()) {
     let n = b * most;
-    const convert = (image: Pixels) => (options.do_convert_rgb ? convertToRgb(image) : image);
-    const write = (image: Pixels, x: number, y: number) => {
-      writeTile(image, x, y, tile, tables, values, n);
-      mask?.fill(1, n * tile * tile, (n + 1) * tile * tile);
-      n++;
+    const write = function* (image: Pixels, x: number, y: number): Steps<void> {
+      const index = n++;
+      yield* byRows(tile, tile * channels, (from, to) => {
+        writeTile(image, x, y, tile, tables, values, index, from, to);
+      });
+      mask?.fill(1, index * tile * tile, n * tile * tile);
     };
     for (const { image, rows, cols } of sample) {
-      const whole = convert(image);
+      const whole = options.do_convert_rgb ? yield* convertToRgb(image) : image;
       for (let row = 0; row < rows; row++) {
-        for (let col = 0; col < cols; col++) write(whole, col * tile, row * tile);
+        for (let col = 0; col < cols; col++) yield* write(whole, col * tile, row * tile);
       }
-      write(
-        convert(resizePicture(image, { height: tile, width: tile }, options.resample, 'global image')),
-        0,
-        0,
-      );
+      const square = { height: tile, width: tile };
+      const small = yield* resizePicture(image, square, options.resample, 'global image');
+      yield* write(options.do_convert_rgb ? yield* convertToRgb(small) : small, 0, 0);
     }
   }
   return {
@@ -282,6 +308,7 @@ function channelTables(channels: number, options: ImageProcessorOptions): Float3
   );
 }
 
+/** Rows of a tile, `from` to `to`. */
 function writeTile(
   image: Pixels,
   left: number,
@@ -290,14 +317,16 @@ function writeTile(
   tables: Float32Array[],
   values: Float32Array,
   index: number,
+  from: number,
+  to: number,
 ): void {
   const { data, width, channels } = image;
   for (let c = 0; c < channels; c++) {
     const table = tables[c];
-    let to = (index * channels + c) * tile * tile;
-    for (let y = 0; y < tile; y++) {
-      let from = ((top + y) * width + left) * channels + c;
-      for (let x = 0; x < tile; x++, from += channels) values[to++] = table[data[from]];
+    let at = ((index * channels + c) * tile + from) * tile;
+    for (let y = from; y < to; y++) {
+      let pixel = ((top + y) * width + left) * channels + c;
+      for (let x = 0; x < tile; x++, pixel += channels) values[at++] = table[data[pixel]];
     }
   }
 }

@@ -1,6 +1,7 @@
 /** Pictures and videos by path, URL, data URL or base64: their bytes (`image_utils.load_image`, up to the decoding). */
 import { nodeFileSystem } from '../checkpoint/node.js';
-import { abortError, InputError } from '../errors.js';
+import { abortError, checkSignal, InputError } from '../errors.js';
+import { byRows, paced, type Steps } from './paced.js';
 
 /** Files larger than this are refused unless `max_bytes` says otherwise. */
 export const MAX_MEDIA_BYTES = 256 << 20;
@@ -20,8 +21,7 @@ export interface LoadOptions {
  *   signal's reason when it is aborted
  */
 export async function load_image(source: string | URL, options: LoadOptions = {}): Promise<Uint8Array> {
-  const { signal } = options;
-  if (signal?.aborted) throw abortError(signal);
+  checkSignal(options.signal);
   const text = String(source);
   if (/^data:/i.test(text)) return decodeDataUrl(text, options);
   if (/^https?:\/\//i.test(text)) return fetchBytes(text, options);
@@ -38,13 +38,25 @@ export async function load_image(source: string | URL, options: LoadOptions = {}
 }
 
 /** The bytes of base64, a `data:` prefix or not. Throws InputError where it is damaged. */
-export function decodeBase64(text: string, { where, max_bytes = MAX_MEDIA_BYTES }: LoadOptions): Uint8Array {
-  const body = text.replace(/^data:[^,]*,/i, '');
+export function decodeBase64(text: string, options: LoadOptions): Promise<Uint8Array> {
+  return paced(base64Steps(text, options), options.signal);
+}
+
+/** Characters decoded at once: a multiple of 4. */
+const BASE64_PIECE = 1 << 16;
+
+function* base64Steps(text: string, { where, max_bytes = MAX_MEDIA_BYTES }: LoadOptions): Steps<Uint8Array> {
+  const body = text.replace(/^data:[^,]*,/i, '').replace(/[\t\n\f\r ]+/g, '');
   if (body.length * 0.75 > max_bytes + 2) {
     throw refused(text, { where }, `at most ${max_bytes} bytes`, `about ${Math.ceil(body.length * 0.75)}`);
   }
+  const bytes = new Uint8Array(Math.floor((body.length * 3) / 4));
+  let length = 0;
   try {
-    return Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
+    yield* byRows(Math.ceil(body.length / BASE64_PIECE), BASE64_PIECE, (piece) => {
+      const binary = atob(body.slice(piece * BASE64_PIECE, (piece + 1) * BASE64_PIECE));
+      for (let i = 0; i < binary.length; i++) bytes[length++] = binary.charCodeAt(i);
+    });
   } catch (cause) {
     throw new InputError({
       what: 'damaged base64',
@@ -54,9 +66,10 @@ export function decodeBase64(text: string, { where, max_bytes = MAX_MEDIA_BYTES 
       cause,
     });
   }
+  return bytes.subarray(0, length);
 }
 
-function decodeDataUrl(url: string, options: LoadOptions): Uint8Array {
+async function decodeDataUrl(url: string, options: LoadOptions): Promise<Uint8Array> {
   const comma = url.indexOf(',');
   const head = url.slice(0, Math.max(comma, 0));
   if (comma > 0 && /;base64$/i.test(head)) return decodeBase64(url.slice(comma + 1), options);

@@ -1,14 +1,22 @@
 /** The pictures and videos that a conversation's messages carry, and pictures and videos that are given by reference. */
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { type ChatMessage, normalizeMessages } from './chat-template.js';
 import type { ArrayInput } from './fast/planes.js';
+import type { FeatureCache } from './feature-cache.js';
 import type { ImageInput } from './image-input.js';
 import { decodeBase64, load_image } from './load-image.js';
+import { orAborted } from './paced.js';
 import type { ImageSource } from './processor-options.js';
 import type { VideoInput } from './video/open.js';
 
-/** Reads the bytes of a picture or video from where it is said to be, instead of the file system and `fetch`. */
-export type LoadImage = (source: { url: string } | { path: string }) => Promise<Uint8Array>;
+/**
+ * Reads the bytes of a picture or video from where it is said to be, instead of the file system and `fetch`. An abort is
+ * answered at once, whatever it does; it may listen to the signal itself to end early.
+ */
+export type LoadImage = (
+  source: { url: string } | { path: string },
+  options: { signal?: AbortSignal },
+) => Promise<Uint8Array>;
 
 /** How pictures and videos given by reference are read. */
 export interface MediaOptions {
@@ -17,6 +25,8 @@ export interface MediaOptions {
   signal?: AbortSignal;
   /** The largest file that is read; 256 MiB by default. */
   max_bytes?: number;
+  /** Keeps what pictures and videos became, for calls with the same ones. */
+  feature_cache?: FeatureCache;
 }
 
 /** A picture in memory. */
@@ -45,7 +55,7 @@ export async function conversationMedia(
           const source = given.image ?? given.url ?? given.path;
           if (source !== undefined) images.push(await loadPicture(source as ImageSource, options, where));
           else if (given.base64 !== undefined)
-            images.push(decodeBase64(String(given.base64), { ...options, where }));
+            images.push(await decodeBase64(String(given.base64), { ...options, where }));
         } else if (piece.type === 'video') {
           const source = given.video ?? given.url ?? given.path;
           if (source !== undefined) videos.push(await loadVideo(source as VideoInput | URL, options, where));
@@ -64,11 +74,15 @@ export async function loadPicture(
   options: MediaOptions,
   where: string,
 ): Promise<Picture> {
+  checkSignal(options.signal);
   if (typeof source !== 'string' && !(source instanceof URL)) return source;
   const text = String(source);
   const { load_image: load } = options;
   if (load === undefined || text.startsWith('data:')) return load_image(text, { ...options, where });
-  return checkBytes(await load(reference(text)), where);
+  return checkBytes(
+    await orAborted(load(reference(text), { signal: options.signal }), options.signal),
+    where,
+  );
 }
 
 /** A video as it is: the video processor opens paths and URLs, unless `load_image` is there to read them. */
@@ -89,7 +103,10 @@ export async function loadVideo(
   if (typeof source !== 'string' && !(source instanceof URL)) return source;
   const text = String(source);
   if (load === undefined || text.startsWith('data:')) return text;
-  return checkBytes(await load(reference(text)), where);
+  return checkBytes(
+    await orAborted(load(reference(text), { signal: options.signal }), options.signal),
+    where,
+  );
 }
 
 function reference(text: string): { url: string } | { path: string } {

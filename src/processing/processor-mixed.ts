@@ -1,5 +1,6 @@
 /** Pictures and videos in one batch: the tiles and frames of each row, in the order of its text. */
 import { InputError, MemoryError } from '../errors.js';
+import { byRows, type Steps } from './paced.js';
 import type { SmolVLMProcessor } from './processor.js';
 import type { MediaOutputs, Pictures, Videos } from './processor-run.js';
 import type { TextSequence } from './text-batch.js';
@@ -17,12 +18,12 @@ interface Run {
  * [batch, images, channels, height, width] of both, zeros at the end of shorter rows. The reference drops the videos.
  * Throws InputError where tiles and frames differ in size.
  */
-export function mergeMedia(
+export function* mergeMedia(
   processor: SmolVLMProcessor,
   texts: readonly TextSequence[],
   pictures: Pictures,
   videos: Videos,
-): Pick<MediaOutputs, 'pixel_values' | 'pixel_attention_mask'> {
+): Steps<Pick<MediaOutputs, 'pixel_values' | 'pixel_attention_mask'>> {
   const sources = { pictures: pictures.features, videos: videos.features };
   const size = pictures.features.pixel_values.dims.slice(2);
   const frame = videos.features.pixel_values.dims.slice(2);
@@ -52,7 +53,10 @@ export function mergeMedia(
     let to = row * most;
     for (const { from, start, count } of runs) {
       const source = sources[from];
-      data.set(source.pixel_values.data.subarray(start * pixels, (start + count) * pixels), to * pixels);
+      const values = source.pixel_values.data;
+      yield* byRows(count, pixels, (first, end) => {
+        data.set(values.subarray((start + first) * pixels, (start + end) * pixels), (to + first) * pixels);
+      });
       mask?.set(
         source.pixel_attention_mask!.data.subarray(start * plane, (start + count) * plane),
         to * plane,

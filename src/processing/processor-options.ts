@@ -78,7 +78,7 @@ const NAMES = {
     do_upscale video_metadata do_sample_frames num_frames fps skip_secs return_metadata maxPixels decoder
     video_decoder maxVideoBytes`),
   common: words('return_tensors'),
-  media: words('load_image signal max_bytes'),
+  media: words('load_image signal max_bytes feature_cache'),
 };
 
 type Kind = keyof typeof NAMES;

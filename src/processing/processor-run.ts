@@ -1,11 +1,12 @@
 /** `SmolVLMProcessor.__call__`: its checks, the pictures and videos, and the prompts that stand for them. */
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import { isArrayInput } from './fast/planes.js';
 import { type ImageInput, nestImages } from './image-input.js';
 import type { ImageFeatures } from './image-processor.js';
 import { type FastPreprocessOptions, SmolVLMImageProcessorFast } from './image-processor-fast.js';
 import { countImageTokens, imagePromptString } from './image-prompt.js';
 import { loadPicture, loadVideo, type MediaOptions, type Picture } from './message-media.js';
+import { paced } from './paced.js';
 import type { SmolVLMProcessor } from './processor.js';
 import { mergeMedia } from './processor-mixed.js';
 import {
@@ -68,6 +69,8 @@ export async function processInputs(
     });
   }
   const options = sortOptions(rest);
+  const { signal } = options.media;
+  checkSignal(signal);
   const texts = isGiven(text) ? textList(text, options.text.is_split_into_words === true) : undefined;
   const pictures = isGiven(images) ? await loadPictures(images, options.media) : undefined;
   const films = isGiven(videos) ? await loadVideos(videos, options.media) : undefined;
@@ -82,10 +85,10 @@ export async function processInputs(
   const videosDone = films?.some((list) => list.length > 0)
     ? { nested: films, features: await videoFeatures(processor, films, options) }
     : undefined;
-  const media = mediaOutputs(processor, texts, picturesDone, videosDone, options);
+  const media = await mediaOutputs(processor, texts, picturesDone, videosDone, options);
   if (!texts) return media;
   const prompts = expand(processor, texts, picturesDone, videosDone);
-  const encoded = encodeBatch(processor.tokenizer, prompts, options.text);
+  const encoded = await paced(encodeBatch(processor.tokenizer, prompts, options.text), signal);
   checkImageTokens(processor, prompts, encoded);
   return { ...encoded, ...media };
 }
@@ -188,14 +191,18 @@ async function imageFeatures(
   pictures: Picture[][],
   { images, media }: SortedOptions,
 ): Promise<ImageFeatures> {
-  media.signal?.throwIfAborted();
-  // Prompts need rows and columns whether or not they are returned.
-  if (image_processor instanceof SmolVLMImageProcessorFast) {
-    const options = { ...images, return_row_col_info: true } as FastPreprocessOptions;
-    return (await image_processor.preprocess(pictures, options)) as ImageFeatures;
-  }
-  checkSlowImageOptions(images);
-  return image_processor.preprocess(pictures, images as ImageOptions);
+  const { signal, feature_cache } = media;
+  checkSignal(signal);
+  const compute = async () => {
+    // Prompts need rows and columns whether or not they are returned.
+    if (image_processor instanceof SmolVLMImageProcessorFast) {
+      const options = { ...images, signal, return_row_col_info: true } as FastPreprocessOptions;
+      return (await image_processor.preprocess(pictures, options)) as ImageFeatures;
+    }
+    checkSlowImageOptions(images);
+    return image_processor.preprocess(pictures, { ...(images as ImageOptions), signal });
+  };
+  return feature_cache?.features(pictures, images, compute) ?? compute();
 }
 
 async function videoFeatures(
@@ -203,23 +210,22 @@ async function videoFeatures(
   films: VideoInput[][],
   { videos, media }: SortedOptions,
 ): Promise<Videos['features']> {
-  const { signal, max_bytes } = media;
+  const { signal, max_bytes, feature_cache } = media;
   const limits = { ...(max_bytes !== undefined && { maxVideoBytes: max_bytes }), signal };
-  const features = await video_processor.preprocess(films.flat(), {
-    ...limits,
-    ...videos,
-    return_metadata: true,
-  });
-  return features as Videos['features'];
+  const compute = async () => {
+    const options = { ...limits, ...videos, return_metadata: true };
+    return (await video_processor.preprocess(films.flat(), options)) as Videos['features'];
+  };
+  return feature_cache?.features(films, videos, compute) ?? compute();
 }
 
-function mediaOutputs(
+async function mediaOutputs(
   processor: SmolVLMProcessor,
   texts: readonly TextSequence[] | undefined,
   pictures: Pictures | undefined,
   videos: Videos | undefined,
   options: SortedOptions,
-): MediaOutputs {
+): Promise<MediaOutputs> {
   const outputs: MediaOutputs = {};
   if (pictures) {
     const { rows, cols, ...features } = pictures.features;
@@ -229,7 +235,10 @@ function mediaOutputs(
     const { video_metadata, ...features } = videos.features;
     Object.assign(outputs, features, options.videos.return_metadata ? { video_metadata } : {});
   }
-  if (pictures && videos && texts) Object.assign(outputs, mergeMedia(processor, texts, pictures, videos));
+  if (pictures && videos && texts) {
+    const merged = mergeMedia(processor, texts, pictures, videos);
+    Object.assign(outputs, await paced(merged, options.media.signal));
+  }
   return outputs;
 }
 

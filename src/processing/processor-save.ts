@@ -1,6 +1,6 @@
 /** A processor's files (`ProcessorMixin.save_pretrained`), which `from_pretrained` and the reference read. */
 import { nodeFileSystem } from '../checkpoint/node.js';
-import { InputError } from '../errors.js';
+import { checkSignal, InputError } from '../errors.js';
 import type { ChatTemplates } from './chat-template.js';
 import type { SmolVLMTokenizer } from './tokenizer.js';
 
@@ -48,8 +48,13 @@ export function processorFiles(saved: Saved): Record<string, string> {
   return files;
 }
 
-/** @throws InputError where nothing can be written */
-export async function writeFiles(target: ProcessorTarget, files: Record<string, string>): Promise<void> {
+/** @throws InputError where nothing can be written; the signal's reason: files that were written before stay */
+export async function writeFiles(
+  target: ProcessorTarget,
+  files: Record<string, string>,
+  signal?: AbortSignal,
+): Promise<void> {
+  checkSignal(signal);
   const encoder = new TextEncoder();
   if (target instanceof Map) {
     for (const [name, text] of Object.entries(files)) target.set(name, encoder.encode(text));
@@ -61,7 +66,10 @@ export async function writeFiles(target: ProcessorTarget, files: Record<string, 
   await mkdir(base, { recursive: true }).catch((cause) => {
     throw refused(target, cause);
   });
-  for (const [name, text] of Object.entries(files)) await writeFile(`${base}/${name}`, text);
+  for (const [name, text] of Object.entries(files)) {
+    checkSignal(signal);
+    await writeFile(`${base}/${name}`, text);
+  }
 }
 
 /** Own values of an object that JSON knows; `do_upscale`, which the reference does not know, only where it is off. */

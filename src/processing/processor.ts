@@ -1,5 +1,6 @@
 /** `SmolVLMProcessor`: prompts, pictures and videos to the model's inputs, and its output ids back to text. */
 import { type CheckpointLocation, openCheckpoint } from '../checkpoint/folder.js';
+import { type HubOptions, splitHubOptions } from '../checkpoint/hub/options.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { ChatTemplates } from './chat-template.js';
 import type { SmolVLMImageProcessor } from './image-processor.js';
@@ -94,17 +95,19 @@ export class SmolVLMProcessor extends Callable {
   }
 
   /**
-   * The processor of a checkpoint: a folder's path, its URL, or its files by name. Options beside `signal` override what
-   * the files say. Throws CheckpointError, ConfigError; AbortError when `signal` is aborted.
+   * The processor of a checkpoint: a repository (`org/name`), a folder's path, its URL, or its files by name. Options beside
+   * those of the hub override what the files say. Throws HubError, CheckpointError, ConfigError; AbortError when `signal` is
+   * aborted.
    */
   static async from_pretrained(
     location: CheckpointLocation,
-    { signal, ...options }: ProcessorOptions & { signal?: AbortSignal } = {},
+    options: ProcessorOptions & HubOptions = {},
   ): Promise<SmolVLMProcessor> {
-    const folder = await openCheckpoint(location, { signal });
+    const [hub, own] = splitHubOptions(options);
+    const folder = await openCheckpoint(location, hub);
     try {
       const { files, image_seq_len } = await readProcessorFiles(folder);
-      return SmolVLMProcessor.from_files(files, { image_seq_len, ...options });
+      return SmolVLMProcessor.from_files(files, { image_seq_len, ...own });
     } finally {
       await folder.close();
     }
@@ -119,10 +122,10 @@ export class SmolVLMProcessor extends Callable {
   /**
    * Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json,
    * video_preprocessor_config.json, processor_config.json and chat_template.jinja to a folder, or puts them into a Map.
-   * Throws InputError where nothing can be written.
+   * Throws InputError where nothing can be written; the signal's reason when it is aborted.
    */
-  save_pretrained(target: ProcessorTarget): Promise<void> {
-    return writeFiles(target, processorFiles(this));
+  save_pretrained(target: ProcessorTarget, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    return writeFiles(target, processorFiles(this), signal);
   }
 
   override _call(...args: unknown[]): unknown {

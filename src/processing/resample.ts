@@ -4,6 +4,7 @@
  * order shows in the result.
  */
 import { ConfigError } from '../errors.js';
+import { byRows, runSync, type Steps } from './paced.js';
 import { cosine, sine } from './sine.js';
 
 /** `PIL.Image.Resampling`: the number is what preprocessor_config.json's `resample` holds. */
@@ -52,14 +53,30 @@ export function resamplingName(value: unknown): ResamplingName {
  * Returns the input itself when the size does not change.
  */
 export function resample(image: Pixels, width: number, height: number, filter: ResamplingName): Pixels {
+  return runSync(resampleSteps(image, width, height, filter));
+}
+
+/** The same, pausing every few rows. */
+export function* resampleSteps(
+  image: Pixels,
+  width: number,
+  height: number,
+  filter: ResamplingName,
+): Steps<Pixels> {
   if (image.width === width && image.height === height) return image;
-  if (filter === 'nearest') return nearest(image, width, height);
+  if (filter === 'nearest') return yield* nearest(image, width, height);
   const { support, weight } = FILTERS[filter];
-  const across = (input: Pixels) =>
-    width === input.width ? input : horizontalPass(input, windows(input.width, width, support, weight));
-  const down = (input: Pixels) =>
-    height === input.height ? input : verticalPass(input, windows(input.height, height, support, weight));
-  return verticalFirst(image, width, height) ? across(down(image)) : down(across(image));
+  const passes = ['across', 'down'];
+  if (verticalFirst(image, width, height)) passes.reverse();
+  for (const pass of passes) {
+    if (pass === 'across' && width !== image.width) {
+      image = yield* horizontalPass(image, windows(image.width, width, support, weight));
+    }
+    if (pass === 'down' && height !== image.height) {
+      image = yield* verticalPass(image, windows(image.height, height, support, weight));
+    }
+  }
+  return image;
 }
 
 /** Since version 13, Pillow starts with the pass that loses by far more lines; before, always with the horizontal one. */
@@ -140,11 +157,25 @@ function clip8(value: number): number {
   return shifted < 0 ? 0 : Math.min(shifted, 255);
 }
 
-function horizontalPass(image: Pixels, { count, stride, starts, lengths, weights }: Windows): Pixels {
-  const { data, width, height, channels } = image;
+function* horizontalPass(image: Pixels, across: Windows): Steps<Pixels> {
+  const { height, channels } = image;
+  const { count, stride } = across;
   const out = new Uint8Array(count * height * channels);
-  let to = 0;
-  for (let y = 0; y < height; y++) {
+  yield* byRows(height, count * stride * channels, (from, to) =>
+    resampleAcross(image, across, out, from, to),
+  );
+  return { data: out, width: count, height, channels };
+}
+
+function resampleAcross(
+  { data, width, channels }: Pixels,
+  { count, stride, starts, lengths, weights }: Windows,
+  out: Uint8Array,
+  firstRow: number,
+  end: number,
+): void {
+  let to = firstRow * count * channels;
+  for (let y = firstRow; y < end; y++) {
     const row = y * width * channels;
     for (let x = 0; x < count; x++) {
       const first = x * stride;
@@ -175,16 +206,27 @@ function horizontalPass(image: Pixels, { count, stride, starts, lengths, weights
       to += channels;
     }
   }
-  return { data: out, width: count, height, channels };
 }
 
 /** Row by row over an accumulator, so that the input is read along its rows and stays in the cache. */
-function verticalPass(image: Pixels, { count, stride, starts, lengths, weights }: Windows): Pixels {
-  const { data, width, channels } = image;
+function* verticalPass(image: Pixels, down: Windows): Steps<Pixels> {
+  const { width, channels } = image;
   const line = width * channels;
-  const out = new Uint8Array(count * line);
+  const out = new Uint8Array(down.count * line);
+  yield* byRows(down.count, line * down.stride, (from, to) => resampleDown(image, down, out, from, to));
+  return { data: out, width, height: down.count, channels };
+}
+
+function resampleDown(
+  { data, width, channels }: Pixels,
+  { stride, starts, lengths, weights }: Windows,
+  out: Uint8Array,
+  firstRow: number,
+  end: number,
+): void {
+  const line = width * channels;
   const sums = new Int32Array(line);
-  for (let y = 0; y < count; y++) {
+  for (let y = firstRow; y < end; y++) {
     sums.fill(HALF);
     for (let k = 0; k < lengths[y]; k++) {
       const w = weights[y * stride + k];
@@ -194,21 +236,26 @@ function verticalPass(image: Pixels, { count, stride, starts, lengths, weights }
     const to = y * line;
     for (let i = 0; i < line; i++) out[to + i] = clip8(sums[i]);
   }
-  return { data: out, width, height: count, channels };
 }
 
 /** The source coordinate is summed up step by step, as Pillow does: its rounding decides which pixel is taken. */
-function nearest({ data, width, height, channels }: Pixels, outWidth: number, outHeight: number): Pixels {
+function* nearest(
+  { data, width, height, channels }: Pixels,
+  outWidth: number,
+  outHeight: number,
+): Steps<Pixels> {
   const out = new Uint8Array(outWidth * outHeight * channels);
   const columns = nearestIndices(width, outWidth);
   const rows = nearestIndices(height, outHeight);
-  let to = 0;
-  for (let y = 0; y < outHeight; y++) {
-    for (let x = 0; x < outWidth; x++) {
-      const from = (rows[y] * width + columns[x]) * channels;
-      for (let c = 0; c < channels; c++) out[to++] = data[from + c];
+  yield* byRows(outHeight, outWidth * channels, (first, end) => {
+    let to = first * outWidth * channels;
+    for (let y = first; y < end; y++) {
+      for (let x = 0; x < outWidth; x++) {
+        const from = (rows[y] * width + columns[x]) * channels;
+        for (let c = 0; c < channels; c++) out[to++] = data[from + c];
+      }
     }
-  }
+  });
   return { data: out, width: outWidth, height: outHeight, channels };
 }
 

@@ -1,5 +1,6 @@
 /** Texts to one tensor of ids: truncation, padding and the masks (`PreTrainedTokenizerFast.__call__`). */
 import { InputError, MemoryError } from '../errors.js';
+import { byRows, type Steps } from './paced.js';
 import type { SmolVLMTokenizer } from './tokenizer.js';
 
 /** One text, or one text as a list of words (with `is_split_into_words`). */
@@ -74,13 +75,14 @@ interface Strategy {
  * @throws InputError for options without meaning, for rows of different lengths that may not be padded, and where there
  *   is nothing to pad with
  */
-export function encodeBatch(
+export function* encodeBatch(
   tokenizer: SmolVLMTokenizer,
   texts: readonly TextSequence[],
   options: PaddingOptions,
-): TextInputs & ExtraTextOutputs {
+): Steps<TextInputs & ExtraTextOutputs> {
   const strategy = resolve(tokenizer, options);
-  const rows = texts.map((text) => encodeRow(tokenizer, text, options, strategy));
+  const rows: Row[] = [];
+  for (const text of texts) rows.push(yield* encodeRow(tokenizer, text, options, strategy));
   const length = paddedLength(rows, options, strategy);
   const padded = rows.some(({ ids }) => ids.length !== length);
   const pad = tokenizer.pad_token_id;
@@ -103,11 +105,13 @@ export function encodeBatch(
   const special_tokens_mask = tensor(1);
   for (const [index, { ids, special }] of rows.entries()) {
     const start = index * length + (strategy.side === 'left' ? length - ids.length : 0);
-    for (const [i, id] of ids.entries()) {
-      input_ids.data[start + i] = BigInt(id);
-      attention_mask.data[start + i] = 1n;
-      special_tokens_mask.data[start + i] = special(i) ? 1n : 0n;
-    }
+    yield* byRows(ids.length, 16, (from, to) => {
+      for (let i = from; i < to; i++) {
+        input_ids.data[start + i] = BigInt(ids[i]);
+        attention_mask.data[start + i] = 1n;
+        special_tokens_mask.data[start + i] = special(i) ? 1n : 0n;
+      }
+    });
   }
   const outputs: TextInputs & ExtraTextOutputs = { input_ids, attention_mask };
   if (options.return_attention_mask === false) delete (outputs as Partial<TextInputs>).attention_mask;
@@ -136,17 +140,15 @@ interface Row {
 }
 
 /** The text is cut first, so that what the post-processor adds is never cut off. */
-function encodeRow(
+function* encodeRow(
   tokenizer: SmolVLMTokenizer,
   text: TextSequence,
   { add_special_tokens = true }: PaddingOptions,
   { truncate, maxLength }: Strategy,
-): Row {
-  const plain = { add_special_tokens: false };
-  let ids =
-    typeof text === 'string'
-      ? tokenizer.encode(text, plain)
-      : text.flatMap((word) => tokenizer.encode(word, plain));
+): Steps<Row> {
+  let ids: number[] = [];
+  if (typeof text === 'string') ids = yield* tokenizer.encodeSteps(text);
+  else for (const word of text) for (const id of yield* tokenizer.encodeSteps(word)) ids.push(id);
   const { before, after } = add_special_tokens ? tokenizer.added_ids() : { before: [], after: [] };
   if (truncate && maxLength !== undefined) {
     const room = Math.max(0, maxLength - before.length - after.length);

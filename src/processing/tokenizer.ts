@@ -1,7 +1,9 @@
 /** The text side of a checkpoint: tokenizer.json and tokenizer_config.json over @huggingface/tokenizers. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { CheckpointError, InputError } from '../errors.js';
+import type { Steps } from './paced.js';
 import { exactPreTokenizer } from './pre-tokenizer.js';
+import { splitsAtGaps, textPieces } from './text-pieces.js';
 
 export interface DecodeTextOptions {
   /** Leaves out the tokens that tokenizer.json marks as special. Default false, as in the reference. */
@@ -40,6 +42,7 @@ export class SmolVLMTokenizer {
   #added: { before: number[]; after: number[] } | undefined;
   readonly #special: ReadonlySet<number>;
   readonly #cleanUp: boolean;
+  readonly #splitsAtGaps: boolean;
 
   /** Takes the two files' parsed contents. Throws CheckpointError when the first is no tokenizer. */
   constructor(tokenizerJson: object, tokenizerConfig: object = {}) {
@@ -81,6 +84,7 @@ export class SmolVLMTokenizer {
     this.#special = special;
     this.all_special_ids = [...special].sort((a, b) => a - b);
     this.#cleanUp = this.config.clean_up_tokenization_spaces === true;
+    this.#splitsAtGaps = splitsAtGaps(json, this.config);
   }
 
   get bos_token_id(): number | undefined {
@@ -115,6 +119,18 @@ export class SmolVLMTokenizer {
       });
     }
     return ids as number[];
+  }
+
+  /** The same ids without those of the post-processor, pausing within a long text where the tokenizer is one that may. */
+  *encodeSteps(text: string): Steps<number[]> {
+    const plain = { add_special_tokens: false };
+    if (typeof text !== 'string' || !this.#splitsAtGaps) return this.encode(text, plain);
+    const ids: number[] = [];
+    for (const piece of textPieces(text)) {
+      for (const id of this.encode(piece, plain)) ids.push(id);
+      yield;
+    }
+    return ids;
   }
 
   /** The ids that the post-processor puts before and after every text. */

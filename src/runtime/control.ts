@@ -28,17 +28,33 @@ export function publish(control: Int32Array, word: number, value: number): void 
   if (Atomics.load(control, SLEEPERS) > 0) Atomics.notify(control, word);
 }
 
-/** Waits until the word has passed `value` (as a counter modulo 2^32), or is there. */
-export function waitUntil(control: Int32Array, word: number, value: number, maySleep = true): void {
+/**
+ * Waits until the word has passed `value` (as a counter modulo 2^32), or is there.
+ * @param limit milliseconds after which it gives up where nothing changes
+ * @returns whether it is there
+ */
+export function waitUntil(
+  control: Int32Array,
+  word: number,
+  value: number,
+  maySleep = true,
+  limit = Number.POSITIVE_INFINITY,
+): boolean {
+  let end = Number.POSITIVE_INFINITY;
   for (let i = 0; i < SPINS || !maySleep; i++) {
-    if (((Atomics.load(control, word) - value) | 0) >= 0) return;
+    if (((Atomics.load(control, word) - value) | 0) >= 0) return true;
+    if (i % SPINS > 0 || i === 0) continue;
+    if (end === Number.POSITIVE_INFINITY) end = performance.now() + limit;
+    else if (performance.now() > end) return false;
   }
   Atomics.add(control, SLEEPERS, 1);
-  for (;;) {
+  let isThere = false;
+  for (let isOver = false; !isThere && !isOver; ) {
     // The value is taken before the look at it, and `publish` looks for sleepers after its store: no wake-up is lost.
     const seen = Atomics.load(control, word);
-    if (((seen - value) | 0) >= 0) break;
-    Atomics.wait(control, word, seen);
+    isThere = ((seen - value) | 0) >= 0;
+    if (!isThere) isOver = Atomics.wait(control, word, seen, limit) === 'timed-out';
   }
   Atomics.sub(control, SLEEPERS, 1);
+  return isThere;
 }

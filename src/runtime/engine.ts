@@ -15,7 +15,7 @@ import {
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import type { Kernels } from './kernels.js';
 import { WorkerPool } from './pool.js';
-import { Pace, runSteps, type Steps } from './steps.js';
+import { orAborted, Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
 
 export type { EngineOptions } from './engine-options.js';
@@ -72,7 +72,7 @@ export class Engine {
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
     this.#uploads = new Arena(this.heap, 'uploads');
-    if (pool) abandoned?.register(this, pool);
+    if (pool) abandoned?.register(this, pool, this);
   }
 
   /**
@@ -233,18 +233,22 @@ export class Engine {
 
   /**
    * Runs a computation in a scope of its own: what it allocates among the activations is gone when it ends, however it
-   * ends. Computations wait for each other.
+   * ends. Computations wait for each other; an abort is answered at once while one waits.
+   * @param options.whole one that must not be broken off once it has begun: an abort is answered until then
    * @throws AbortError (the signal's reason) when `signal` is aborted; DisposedError after `dispose()`.
    */
-  run<T>(compute: () => Steps<T>, signal?: AbortSignal): Promise<T> {
-    const result = this.#last.then(async () => {
-      this.#look(signal);
+  run<T>(compute: () => Steps<T>, given?: AbortSignal, options: { whole?: boolean } = {}): Promise<T> {
+    const before = this.#last;
+    const inTurn = async () => {
+      await orAborted(before, given);
+      this.#look(given);
+      const signal = options.whole ? undefined : given;
       await this.#start();
       const mark = this.activations.mark();
       const skip = () => this.#pool?.skip();
       signal?.addEventListener('abort', skip);
       try {
-        return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal));
+        return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal), signal);
       } finally {
         signal?.removeEventListener('abort', skip);
         await this.#pool?.settle();
@@ -253,8 +257,10 @@ export class Engine {
           this.activations.release(mark);
         }
       }
-    });
-    this.#last = result.catch(() => {});
+    };
+    const result = inTurn();
+    // One that gave up waiting must not let the next one overtake those before it.
+    this.#last = Promise.allSettled([before, result]).then(() => {});
     return result;
   }
 
@@ -265,7 +271,8 @@ export class Engine {
       for (;;) {
         const { done, value } = steps.next();
         if (done) {
-          yield* this.drain();
+          // A result that is whole is not lost to an abort that comes now: it may hold memory.
+          if (this.#pool.pending > 0) yield* this.drain();
           return value;
         }
         if (value) yield value;
@@ -319,6 +326,8 @@ export class Engine {
   dispose(): void {
     if (this.disposed) return;
     this.#kernels = undefined;
+    // The pool's error remembers who was called, this engine among them, which would then never be collected.
+    abandoned?.unregister(this);
     const ended = this.#pool?.dispose();
     void Promise.all([this.#last, ended]).then(() => {
       // The last references to the memory: the host can take it back.

@@ -12,6 +12,7 @@ export interface HostWorker {
 
 export interface WorkerListener {
   message(message: WorkerMessage): void;
+  /** It failed, or ended by itself. */
   error(error: Error): void;
 }
 
@@ -80,6 +81,7 @@ async function nodeWorker(listener: WorkerListener): Promise<HostWorker> {
   const worker = new Worker(NODE_PRELUDE + WORKER_SOURCE, { eval: true, execArgv: [] });
   worker.on('message', (message: WorkerMessage) => listener.message(message));
   worker.on('error', (error) => listener.error(error));
+  worker.on('exit', (code) => listener.error(new Error(`it exited with code ${code}`)));
   worker.unref();
   return {
     start: (data) => worker.postMessage(data),

@@ -1,4 +1,4 @@
-import { DisposedError } from '../errors.js';
+import { DisposedError, WorkerError } from '../errors.js';
 import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
@@ -10,6 +10,13 @@ type Started = Pick<WorkerStart, 'module' | 'memory' | 'dotForm'>;
 
 /** Calls that may be waiting before the run that makes them should pause. */
 const CROWDED = SLOTS / 2;
+
+/**
+ * A blocking wait ends in an error after so many looks at which no worker had done a call since the last: five minutes, for a
+ * single call over a large head may take one.
+ */
+const LOOK_MS = 1000;
+const MOST_LOOKS = 300;
 
 /**
  * Threads that carry out kernel calls in the order in which they are pushed, each call split over all of them. The
@@ -43,8 +50,9 @@ export class WorkerPool {
     this.#numbers = new Map([...names].sort().map((name, number) => [name, number]));
   }
 
+  /** Or ended again. */
   get started(): boolean {
-    return this.#workers.length === this.threads;
+    return this.#ended !== undefined || this.#workers.length === this.threads;
   }
 
   /** Starts the workers, once. @param scratch where each one's scratch areas lie */
@@ -132,9 +140,7 @@ export class WorkerPool {
         },
         error: (error: Error) => {
           reject(error);
-          // One that died takes no more calls: none may wait for it.
-          this.#ended ??= error;
-          this.#fail(error);
+          this.#died(error);
         },
       };
       void (async () => {
@@ -168,9 +174,28 @@ export class WorkerPool {
 
   #wait(count: number): void {
     const sleeps = maySleep();
+    let behind = this.#behind();
+    let looks = 0;
     for (let worker = 0; worker < this.threads; worker++) {
-      waitUntil(this.#control, progressOf(worker), count, sleeps);
+      while (!waitUntil(this.#control, progressOf(worker), count, sleeps, LOOK_MS)) {
+        looks = this.#behind() < behind ? 0 : looks + 1;
+        behind = this.#behind();
+        // Nothing is heard of a worker's end while this thread blocks.
+        if (looks >= MOST_LOOKS) throw this.#died(new Error('no call was done for five minutes'));
+      }
     }
+  }
+
+  /** One that died takes no more calls: nobody may wait for it, and the others would wait for ever. */
+  #died(cause: Error): Error {
+    if (!this.#ended) {
+      const what = 'a worker thread ended';
+      const expected = 'one that lives as long as the model';
+      this.#ended = new WorkerError({ what, where: 'threads', expected, got: cause.message, cause });
+      this.#fail(this.#ended);
+      void this.dispose();
+    }
+    return this.#ended;
   }
 
   #fence(): Promise<void> {
@@ -205,7 +230,7 @@ export class WorkerPool {
 
   /** A kernel failed: the run is over, the workers go on. */
   #failed(reason: string, reject: (error: Error) => void): void {
-    const error = new Error(`a worker failed: ${reason}`);
+    const error = new WorkerError({ what: 'a worker failed', where: 'threads', got: reason });
     reject(error);
     this.#fail(error);
   }

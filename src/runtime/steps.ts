@@ -1,3 +1,5 @@
+import { abortError } from '../errors.js';
+
 /**
  * A computation that can pause: it yields between kernel calls, each of which takes a few milliseconds at most. Whoever
  * drives it decides what happens there: nothing, a turn of the event loop, or the end. Where it yields a promise, it cannot
@@ -37,10 +39,15 @@ export class Pace {
 }
 
 /**
- * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw:
- * the computation then releases what it holds and ends.
+ * Runs to the end, giving the event loop a turn at least every 20 ms. `look` is called after each turn and may throw: the
+ * computation then releases what it holds and ends. An abort of the signal ends a wait too.
  */
-export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void): Promise<T> {
+export async function runSteps<T>(
+  steps: Steps<T>,
+  pace: Pace,
+  look: () => void,
+  signal?: AbortSignal,
+): Promise<T> {
   try {
     for (;;) {
       if (pace.isDue) {
@@ -50,7 +57,7 @@ export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void)
       const { done, value } = steps.next();
       if (done) return value;
       if (value) {
-        await value;
+        await orAborted(value, signal);
         look();
       }
     }
@@ -58,6 +65,17 @@ export async function runSteps<T>(steps: Steps<T>, pace: Pace, look: () => void)
     // Lets the computation release its scopes when it is left early.
     steps.return(undefined as T);
   }
+}
+
+/** What comes of a promise, or the signal's reason as soon as it is aborted: for work that cannot be called off. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(abortError(signal));
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }
 
 /** One turn of the event loop: timers, I/O and signals get through. */

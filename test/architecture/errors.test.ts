@@ -12,6 +12,7 @@ const names = [
   'ImageError',
   'InputError',
   'MemoryError',
+  'WorkerError',
 ] as const;
 
 test('an error keeps its name in the minified bundle, says what, where, expected and got, and has them as fields', () => {

@@ -233,7 +233,11 @@ test('a file that is not JSON, not UTF-8 or of a strange kind is an error that n
 test('an aborted signal ends the opening with its reason', async () => {
   const reason = new Error('stop');
   for (const location of [path, SHARDED, url]) {
-    const folder = await openCheckpoint(location, { signal: AbortSignal.abort(reason) });
+    const opening = openCheckpoint(location, { signal: AbortSignal.abort(reason) });
+    assert.is(await opening.catch((error) => error), reason);
+    const controller = new AbortController();
+    const folder = await openCheckpoint(location, { signal: controller.signal });
+    controller.abort(reason);
     assert.is(await folder.weights().catch((error) => error), reason);
   }
 });

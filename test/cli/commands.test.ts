@@ -4,16 +4,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hasRelaxedSimd } from '../../src/runtime/binaries.js';
 import { runCli } from '../support/cli.js';
+import { demoFolder, demoSamples } from '../support/demo.js';
 import { root, shapes } from '../support/paths.js';
 
-interface Held {
-  file: string;
-  question: string;
-  answer: string;
-}
-
-const folder = join(root, 'test/fixtures/demo');
-const { samples } = JSON.parse(readFileSync(join(folder, 'answers.json'), 'utf8')) as { samples: Held[] };
+const folder = demoFolder;
+const samples = demoSamples;
 
 test('describe writes one answer and nothing else to a pipe', async () => {
   const { file, question, answer } = samples[0];
@@ -72,17 +67,10 @@ test('describe --relaxed says so with --time; a host without relaxed SIMD is an 
   }
 });
 
-test('describe names an option’s value that means nothing', async () => {
-  const args = ['describe', join(folder, samples[0].file), '--kv-cache-dtype', 'int3'];
-  const { code, stderr } = await runCli(args);
-  assert.is(code, 1);
-  assert.match(stderr, /InputError: .*kv_cache_dtype.*expected one of float32, bfloat16, int8, got "int3"/);
-});
-
 test('wrong calls exit 2 with a line that says what is wrong', async () => {
   const cases: [string[], RegExp][] = [
     [[], /^$/],
-    [['paint'], /there is no command 'paint'; there are describe/],
+    [['paint'], /there is no command 'paint'; there are describe, chat/],
     [['describe'], /expected at least one picture/],
     [['describe', 'a.png', '--modle', 'x'], /Unknown option '--modle'/],
     [['describe', 'a.png', '--max-new-tokens', '0'], /expected an integer of at least 1, got '0'/],
@@ -132,7 +120,7 @@ test('info counts parameters, bytes and memory by part', async () => {
 });
 
 test('every command has help with an example', async () => {
-  const commands = ['describe', 'info', 'parity', 'quantize'].map((command) => [command, '--help']);
+  const commands = ['describe', 'chat', 'info', 'parity', 'quantize'].map((command) => [command, '--help']);
   for (const args of [['--help'], ...commands]) {
     const { code, stdout } = await runCli(args);
     assert.is(code, 0, args.join(' '));

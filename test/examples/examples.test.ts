@@ -24,6 +24,7 @@ function run(name: string): Promise<{ code: number | null; stdout: string; stder
 
 /** What each example must print; an example that is not listed here fails the last test. */
 const EXPECTED: Readonly<Record<string, RegExp[]>> = {
+  'conversation.mjs': [/^Three\.$/m, /^Red\. \(\d+ of \d+ tokens were known\)$/m],
   'configuration.mjs': [
     /defaults: smolvlm, scale_factor 2, image 224/,
     /last_hidden_state: \[1,5,32\]/,

@@ -121,7 +121,7 @@ inChromium(
     assert.is(seen.error, undefined);
     const failed = Object.keys(seen.checks).filter((name) => seen.checks[name] !== true);
     assert.equal(failed, []);
-    assert.is(Object.keys(seen.checks).length, 24);
+    assert.is(Object.keys(seen.checks).length, 29);
     const threads = seen.bits.slice(0, 4).map(({ threads }) => threads);
     assert.equal(threads, [1, 2, seen.concurrency, 1]);
     for (const dtype of ['auto', 'int8', 'int4']) {

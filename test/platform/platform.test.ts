@@ -3,20 +3,12 @@
  * Node with one thread. Runtimes other than Node are taken from PATH, or from where an environment variable says.
  */
 import { spawn } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { root, shapes } from '../support/paths.js';
+import { fetchWorker } from '../support/workerd.js';
 
 interface Report {
   error?: string;
@@ -41,27 +33,27 @@ function nodeReport(): Promise<Report> {
 }
 
 test('Node: any number of threads gives the same bits, workers end, and the process with them', async () => {
-  await holds(await nodeReport(), 27);
+  await holds(await nodeReport(), 32);
 });
 
 test('edge functions (no compiling, no shared memory, no workers): Node’s bits with kernels that come compiled', async () => {
   const report = JSON.parse(await outputOf(process.execPath, ['test/platform/edge.mjs'])) as Report;
   assert.ok(report.bits.every(({ threads }) => threads === 1));
-  await holds(report, 18);
+  await holds(report, 23);
 });
 
 for (const { name, variable, args } of [
   { name: 'deno', variable: 'DENO_PATH', args: ['run', '--allow-all'] },
   { name: 'bun', variable: 'BUN_PATH', args: [] },
 ]) {
-  onRuntime(name, variable, async (path) => holds(await hosted(path, args), 27));
+  onRuntime(name, variable, async (path) => holds(await hosted(path, args), 32));
 }
 
 onRuntime('workerd', 'WORKERD_PATH', async (path) => {
   const report = await workerd(path);
   assert.is(report.error, undefined);
   assert.ok(report.bits.every(({ threads }) => threads === 1));
-  await holds(report, 18);
+  await holds(report, 23);
 });
 
 /** @param count checks that the suite makes there at least */
@@ -141,55 +133,17 @@ function outputOf(path: string, args: string[]): Promise<string> {
   });
 }
 
-/** Serves workerd.mjs on loopback, every file that it imports embedded, and fetches its report. */
 async function workerd(path: string): Promise<Report> {
-  const folder = mkdtempSync(join(tmpdir(), 'smolvlm-workerd-'));
   const texts = readdirSync(shapes).filter((name) => /\.json$|\.jinja$/.test(name));
   const files = Object.fromEntries(texts.map((name) => [name, readFileSync(join(shapes, name), 'utf8')]));
-  writeFileSync(join(folder, 'files.json'), JSON.stringify(files));
-  const chunks = readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js'));
-  const modules = [
+  return fetchWorker<Report>(path, [
     ['esModule', 'test/platform/workerd.mjs'],
     ['esModule', 'test/platform/suite.mjs'],
-    ['json', 'test/platform/files.json', join(folder, 'files.json')],
+    ['json', 'test/platform/files.json', JSON.stringify(files)],
     ['wasm', 'dist/kernels.wasm'],
     ['data', 'checkpoints/smolvlm-shapes/model.safetensors'],
     ['data', 'examples/pictures/shapes-on-checks.jpg'],
-    ...chunks.map((name) => ['esModule', `dist/${name}`]),
-  ].map(([kind, name, at = join(root, name)]) => `(name = "${name}", ${kind} = embed ${JSON.stringify(at)})`);
-  const config = `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [ (name = "main", worker = .suite) ],
-  sockets = [ (name = "http", address = "127.0.0.1:0", http = (), service = "main") ],
-);
-const suite :Workerd.Worker = (compatibilityDate = "2025-01-01", modules = [
-  ${modules.join(',\n  ')},
-]);
-`;
-  writeFileSync(join(folder, 'config.capnp'), config);
-  const args = ['serve', join(folder, 'config.capnp'), '--import-path=/', '--control-fd=1'];
-  const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  try {
-    const port = await new Promise<string>((resolve, reject) => {
-      let output = '';
-      let errors = '';
-      child.stdout.on('data', (data) => {
-        output += data;
-        const [, port] = /"port":(\d+)/.exec(output) ?? [];
-        if (port) resolve(port);
-      });
-      child.stderr.on('data', (data) => {
-        errors += data;
-      });
-      child.on('error', reject);
-      child.on('close', (code) => reject(new Error(`workerd ended with ${code}: ${errors}`)));
-    });
-    const response = await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(LIMIT_MS) });
-    return (await response.json()) as Report;
-  } finally {
-    child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
-  }
+  ]);
 }
 
 test.run();

@@ -38,7 +38,43 @@ export async function platformSuite(library, location, picture, { threads, engin
   }
   const checks = {};
   for (const count of threads) await manners(run, count, checks);
+  await conversation(library, location, picture, engine, checks);
   return { bits, checks };
+}
+
+/** A conversation: streamed, reused, left early, saved with its cache and restored by another engine. */
+async function conversation(library, location, picture, engine, checks) {
+  const vlm = await library.SmolVLM.from_pretrained(location, engine);
+  const chat = vlm.chat();
+  const first = chat.send('Describe this image.', { images: picture });
+  let text = '';
+  for await (const piece of first) text += piece;
+  checks['an answer streams its text'] = text.length > 0 && text === (await first).text;
+  const { usage } = await chat.send('How many shapes are there?');
+  const known = (await first).usage.total_tokens - 1;
+  checks['a second turn computes its own tokens alone'] =
+    usage.cached_tokens === known && usage.tiles_encoded === 0;
+  const left = chat.send('Describe this image.');
+  for await (const _ of left) break;
+  const error = await left.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  checks['a loop that is left cancels its answer'] =
+    error?.name === 'AbortError' && chat.messages.length === 4;
+  const saved = await chat.save({ cache: true });
+  vlm.dispose();
+  const other = await library.SmolVLM.from_pretrained(location, engine);
+  const restored = await other.restore(saved);
+  const warm = await restored.send('Describe this image.');
+  other.model.prefix_cache.clear();
+  other.model.image_cache.clear();
+  const cold = await other.chat({ messages: restored.messages.slice(0, -1) }).answer();
+  checks['a restored session goes on where it stopped'] =
+    warm.usage.cached_tokens === restored.restored_tokens;
+  checks['with the answer of a fresh run'] =
+    restored.restored_tokens > known && cold.usage.cached_tokens === 0 && `${warm.ids}` === `${cold.ids}`;
+  other.dispose();
 }
 
 /** A picture's logits and answer. */

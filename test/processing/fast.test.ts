@@ -12,6 +12,7 @@ import {
   type FastPreprocessOptions,
   SmolVLMImageProcessorFast,
 } from '../../src/processing/image-processor-fast.js';
+import { runSync } from '../../src/processing/paced.js';
 import { resample } from '../../src/processing/resample.js';
 import { fixtureBytes, formula, type PictureName, ROOT, sha256 } from './pictures.js';
 
@@ -29,7 +30,9 @@ function sha(data: Planes['data']): string {
 /** A formula picture as planes. */
 function planes(name: PictureName): Planes & { data: Uint8Array } {
   const { data, width, height, channels } = formula(name);
-  return planesOfInterleaved(data as Uint8Array, height, width, channels) as Planes & { data: Uint8Array };
+  return runSync(planesOfInterleaved(data as Uint8Array, height, width, channels)) as Planes & {
+    data: Uint8Array;
+  };
 }
 
 // ---- resize ---------------------------------------------------------------------------------------------------------

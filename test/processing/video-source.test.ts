@@ -10,7 +10,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SmolVLMError } from '../../src/errors.js';
 import type { Planes } from '../../src/processing/fast/planes.js';
-import { composeGif, readGif } from '../../src/processing/gif.js';
+import { GifComposer, readGif } from '../../src/processing/gif.js';
+import { runSync } from '../../src/processing/paced.js';
 import { platformVideoDecoder, type VideoDecoder } from '../../src/processing/video/decoder.js';
 import { ffmpegDecoder } from '../../src/processing/video/ffmpeg.js';
 import { openVideo, type VideoInput } from '../../src/processing/video/open.js';
@@ -65,7 +66,8 @@ for (const { file, size, frames, delays } of gifs) {
     const gif = readGif(clip(file), 1e6);
     assert.equal([gif.width, gif.height], size);
     assert.is(gif.frames.length, frames.length);
-    const found = [...composeGif(gif, new Set(frames.keys()))].map(([, rgb]) => sha256(rgb));
+    const composer = new GifComposer(gif);
+    const found = frames.map((_, i) => sha256(runSync(composer.frame(i))));
     assert.equal(found, frames);
     for (const [i, delay] of delays.entries())
       assert.is(gif.frames[i].delay, delay > 0 ? delay : 0.1, `frame ${i}`);
@@ -99,8 +101,9 @@ test('damaged GIFs: typed errors or the frames before the damage, never a crash,
     for (const damaged of [bytes.slice(0, length), bytes.map((v, i) => (i === length ? v ^ 0x55 : v))]) {
       try {
         const gif = readGif(damaged, 1e4);
-        for (const [, rgb] of composeGif(gif, new Set(gif.frames.keys()))) {
-          assert.is(rgb.length, gif.width * gif.height * 3);
+        const composer = new GifComposer(gif);
+        for (const i of gif.frames.keys()) {
+          assert.is(runSync(composer.frame(i)).length, gif.width * gif.height * 3);
         }
       } catch (error) {
         assert.instance(error, SmolVLMError, `${length}: ${error}`);

@@ -5,8 +5,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { fileSource } from '../../src/checkpoint/source.js';
-import { DisposedError, InputError, MemoryError } from '../../src/errors.js';
-import { AutoProcessor, SmolVLMConfig, SmolVLMForConditionalGeneration } from '../../src/index.js';
+import { DisposedError, InputError, MemoryError, WorkerError } from '../../src/errors.js';
+import {
+  AutoProcessor,
+  SmolVLMConfig,
+  SmolVLMForConditionalGeneration,
+  SmolVLMVisionTransformer,
+} from '../../src/index.js';
 import { forward } from '../../src/model/forward.js';
 import { logits } from '../../src/model/head.js';
 import { loadModel } from '../../src/model/load.js';
@@ -134,7 +139,9 @@ test('a kernel that fails in a worker rejects the run, and the next run is none 
     await fail();
     assert.unreachable();
   } catch (error) {
-    assert.match(String(error), /a worker failed: .*out of bounds/);
+    assert.instance(error, WorkerError);
+    assert.is((error as WorkerError).what, 'a worker failed');
+    assert.match((error as WorkerError).got!, /out of bounds/);
   }
   const sum = await engine.run(function* () {
     const x = engine.upload([1, 2, 3, 4], [4]);
@@ -181,7 +188,7 @@ test('dispose while the workers start: the run ends with DisposedError, and no w
   }
 });
 
-test('a run’s results are there without a blocking wait: forward and generate with a picture', async () => {
+test('no call waits blocking, 0 times: every output of forward, taps, embeddings without ids, generate, several at once', async () => {
   const { finish } = WorkerPool.prototype;
   let blocking = 0;
   WorkerPool.prototype.finish = function () {
@@ -198,8 +205,35 @@ test('a run’s results are there without a blocking wait: forward and generate 
     });
     const model = await SmolVLMForConditionalGeneration.from_pretrained(FOLDER, { threads: 2 });
     await model.forward({ ...inputs });
-    for (const more of [{}, { do_sample: true }, { num_beams: 2 }])
+    for (const more of [{}, { do_sample: true, top_p: 0.9 }, { num_beams: 2 }])
       await model.generate({ ...inputs, max_new_tokens: 12, ...more });
+    let taps = 0;
+    const every = { output_hidden_states: true, output_attentions: true };
+    const output = await model.forward({ ...inputs, ...every, tap: () => taps++ });
+    assert.ok(output.hidden_states!.length > 1 && output.attentions!.length > 1 && taps > 50);
+    const { weight } = await model.get_input_embeddings();
+    const width = weight.dims[1];
+    const ids = inputs.input_ids.data;
+    const rows = Float32Array.from({ length: ids.length * width }, (_, i) => {
+      return weight.data[Number(ids[Math.floor(i / width)]) * width + (i % width)];
+    });
+    const inputs_embeds = { dims: [1, ids.length, width], data: rows };
+    const { input_ids: _ids, ...pictures } = inputs;
+    const again = await model.forward({ ...pictures, inputs_embeds });
+    assert.equal(again.logits.data, output.logits.data);
+    const tower = await SmolVLMVisionTransformer.from_pretrained(FOLDER, { threads: 2 });
+    const { dims, data } = inputs.pixel_values!;
+    const tile = { dims: [1, ...dims.slice(2)], data: data.subarray(0, data.length / dims[1]) };
+    const seen = await tower.forward({ pixel_values: tile, ...every });
+    assert.ok(seen.hidden_states!.length > 1 && seen.attentions!.length > 1);
+    tower.dispose();
+    // While one call is under way, the scores of another must not wait for it.
+    await Promise.all([
+      model.generate({ ...inputs, max_new_tokens: 8, do_sample: true, top_p: 0.9, reuse_prefix: false }),
+      model.generate({ ...inputs, max_new_tokens: 8, num_beams: 2, reuse_prefix: false }),
+      model.forward({ ...inputs }),
+      model.forward({ ...inputs }),
+    ]);
     assert.is(model.threads, 2);
     model.dispose();
   } finally {

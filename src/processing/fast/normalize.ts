@@ -1,5 +1,6 @@
 /** `BaseImageProcessorFast.rescale_and_normalize`: rescaling folded into mean and deviation, all in float32. */
 import { InputError } from '../../errors.js';
+import { byRows, type Steps } from '../paced.js';
 import type { Planes } from './planes.js';
 
 export interface NormalizeOptions {
@@ -52,7 +53,7 @@ export class Normalizer {
    * Writes the window at (top, left) of a picture as [C, height, width] to `out` at `at`; `channels` from `channels()`.
    * Rows of `out` are `stride` apart and planes `plane`, so that a picture may stand in a larger frame.
    */
-  write(
+  *write(
     image: Planes,
     window: { top: number; left: number; height: number; width: number },
     channels: number,
@@ -60,19 +61,21 @@ export class Normalizer {
     at: number,
     stride: number,
     plane: number,
-  ): void {
+  ): Steps<void> {
     const { data, width } = image;
     for (let c = 0; c < channels; c++) {
       const source = (image.channels === 1 ? 0 : c) * image.height;
       const level = this.#level(c);
       const table =
         data instanceof Uint8Array ? Float32Array.from({ length: 256 }, (_, v) => level(v)) : undefined;
-      for (let y = 0; y < window.height; y++) {
-        let from = (source + window.top + y) * width + window.left;
-        const to = at + c * plane + y * stride;
-        if (table) for (let x = 0; x < window.width; x++) out[to + x] = table[data[from++]];
-        else for (let x = 0; x < window.width; x++) out[to + x] = level(data[from++]);
-      }
+      yield* byRows(window.height, window.width, (first, end) => {
+        for (let y = first; y < end; y++) {
+          let from = (source + window.top + y) * width + window.left;
+          const to = at + c * plane + y * stride;
+          if (table) for (let x = 0; x < window.width; x++) out[to + x] = table[data[from++]];
+          else for (let x = 0; x < window.width; x++) out[to + x] = level(data[from++]);
+        }
+      });
     }
   }
 

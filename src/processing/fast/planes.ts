@@ -1,5 +1,6 @@
 /** Pictures as torch holds them, channels first, in the dtypes that may arrive. */
 import { InputError } from '../../errors.js';
+import { byRows, type Steps } from '../paced.js';
 
 /** uint8 and uint16 levels, or float32 values of any range. */
 export type PlaneData = Uint8Array | Uint16Array | Float32Array;
@@ -81,7 +82,11 @@ export function inferChannelFormat(
 }
 
 /** One picture given as an array. */
-export function planesOfArray(array: ArrayInput, format: ChannelFormat | undefined, where: string): Planes {
+export function* planesOfArray(
+  array: ArrayInput,
+  format: ChannelFormat | undefined,
+  where: string,
+): Steps<Planes> {
   const data = checkArray(array, where);
   const { dims } = array;
   if (dims.length === 2 && (format === undefined || format === 'none')) {
@@ -96,24 +101,37 @@ export function planesOfArray(array: ArrayInput, format: ChannelFormat | undefin
     });
   }
   if ((format ?? inferChannelFormat(dims[0], dims[2], where)) === 'channels_last') {
-    return planesOfInterleaved(data, dims[0], dims[1], dims[2]);
+    return yield* planesOfInterleaved(data, dims[0], dims[1], dims[2]);
   }
   return { data, channels: dims[0], height: dims[1], width: dims[2] };
 }
 
 /** [H, W, C] to [C, H, W]. */
-export function planesOfInterleaved(
+export function* planesOfInterleaved(
   data: PlaneData,
   height: number,
   width: number,
   channels: number,
-): Planes {
+): Steps<Planes> {
   const out = likeData(data, data.length);
   const plane = height * width;
   for (let c = 0; c < channels; c++) {
-    for (let i = 0, from = c, to = c * plane; i < plane; i++, from += channels) out[to++] = data[from];
+    yield* byRows(plane, 1, (first, end) => takePlane(data, channels, c, out, c * plane, first, end));
   }
   return { data: out, channels, height, width };
+}
+
+function takePlane(
+  data: PlaneData,
+  channels: number,
+  channel: number,
+  out: PlaneData,
+  at: number,
+  first: number,
+  end: number,
+): void {
+  for (let i = first, from = first * channels + channel; i < end; i++, from += channels)
+    out[at + i] = data[from];
 }
 
 /** `channels` planes from the first `channels` ones, or from a single one repeated. */
@@ -129,15 +147,17 @@ export function takeChannels(planes: Planes, channels: number): Planes {
 }
 
 /** [a, b, C, H, W] as [a, b, H, W, C]. */
-export function channelsLastTensor(
+export function* channelsLastTensor(
   data: Float32Array,
   [a, b, channels, height, width]: readonly [number, number, number, number, number],
-): { data: Float32Array; dims: [number, number, number, number, number] } {
+): Steps<{ data: Float32Array; dims: [number, number, number, number, number] }> {
   const out = new Float32Array(data.length);
   const plane = height * width;
   for (let image = 0; image < data.length; image += channels * plane) {
     for (let c = 0; c < channels; c++) {
-      for (let i = 0; i < plane; i++) out[image + i * channels + c] = data[image + c * plane + i];
+      yield* byRows(plane, 1, (from, to) => {
+        for (let i = from; i < to; i++) out[image + i * channels + c] = data[image + c * plane + i];
+      });
     }
   }
   return { data: out, dims: [a, b, height, width, channels] };

@@ -3,8 +3,9 @@
  * processor calls) turns uint8 pixels into float32 and rounds at the end; the second (`v2`, which the video processor
  * calls) keeps uint8 pixels, with 16-bit weights and a uint8 picture between the two passes.
  */
+import { byRows, runSync, type Steps } from '../paced.js';
 import { type ResamplingName, resamplingName } from '../resample.js';
-import { likeData, type Planes } from './planes.js';
+import { likeData, type PlaneData, type Planes } from './planes.js';
 import { type AntialiasFilter, floatWindows, integerWindows, type Windows } from './windows.js';
 
 export type ResizeVersion = 'v1' | 'v2';
@@ -20,30 +21,67 @@ export function resizePlanes(
   resample: number | ResamplingName,
   version: ResizeVersion,
 ): Planes {
+  return runSync(resizeSteps(image, height, width, resample, version));
+}
+
+/** The same, pausing every few rows. */
+export function* resizeSteps(
+  image: Planes,
+  height: number,
+  width: number,
+  resample: number | ResamplingName,
+  version: ResizeVersion,
+): Steps<Planes> {
   if (image.height === height && image.width === width) return image;
   const name = resamplingName(resample);
-  if (name === 'nearest') return nearestExact(image, height, width);
+  if (name === 'nearest') return yield* nearestExact(image, height, width);
   const filter = name === 'lanczos' ? 'bicubic' : name;
   const integer = image.data instanceof Uint8Array && version === 'v2';
   if (integer && (filter === 'bicubic' || filter === 'bilinear')) {
-    return integerResize(image, height, width, filter);
+    return yield* integerResize(image, height, width, filter);
   }
-  return floatResize(image, height, width, filter);
+  return yield* floatResize(image, height, width, filter);
 }
 
-function integerResize(image: Planes, height: number, width: number, filter: 'bilinear' | 'bicubic'): Planes {
-  if (width !== image.width) image = integerAcross(image, integerWindows(image.width, width, filter));
-  if (height !== image.height) image = integerDown(image, integerWindows(image.height, height, filter));
+function* integerResize(
+  image: Planes,
+  height: number,
+  width: number,
+  filter: 'bilinear' | 'bicubic',
+): Steps<Planes> {
+  const { channels } = image;
+  if (width !== image.width) {
+    const windows = integerWindows(image.width, width, filter);
+    const data = new Uint8Array(channels * image.height * width);
+    const from = image;
+    yield* byRows(channels * image.height, width * windows.stride, (first, end) => {
+      integerAcross(from, windows, data, first, end);
+    });
+    image = { data, channels, height: image.height, width };
+  }
+  if (height !== image.height) {
+    const windows = integerWindows(image.height, height, filter);
+    const data = new Uint8Array(channels * height * width);
+    const from = image;
+    yield* byRows(channels * height, width * windows.stride, (first, end) => {
+      integerDown(from, windows, data, first, end);
+    });
+    image = { data, channels, height, width };
+  }
   return image;
 }
 
-function integerAcross(image: Planes, windows: Windows<Int32Array>): Planes {
-  const { count, stride, starts, lengths, weights, bits } = windows;
-  const { data, channels, height, width } = image;
-  const out = new Uint8Array(channels * height * count);
+/** Rows of all planes, `first` to `end`. */
+function integerAcross(
+  { data, width }: Planes,
+  { count, stride, starts, lengths, weights, bits }: Windows<Int32Array>,
+  out: Uint8Array,
+  first: number,
+  end: number,
+): void {
   const half = 1 << (bits - 1);
-  let to = 0;
-  for (let row = 0; row < data.length; row += width) {
+  let to = first * count;
+  for (let row = first * width; row < end * width; row += width) {
     for (let x = 0; x < count; x++) {
       let sum = half;
       const last = x * stride + lengths[x];
@@ -51,49 +89,69 @@ function integerAcross(image: Planes, windows: Windows<Int32Array>): Planes {
       out[to++] = clip(sum >> bits);
     }
   }
-  return { data: out, channels, height, width: count };
 }
 
-function integerDown(image: Planes, windows: Windows<Int32Array>): Planes {
-  const { count, stride, starts, lengths, weights, bits } = windows;
-  const { data, channels, height, width } = image;
-  const out = new Uint8Array(channels * count * width);
+/** Rows of all planes of the result, `first` to `end`. */
+function integerDown(
+  { data, height, width }: Planes,
+  { count, stride, starts, lengths, weights, bits }: Windows<Int32Array>,
+  out: Uint8Array,
+  first: number,
+  end: number,
+): void {
   const sums = new Int32Array(width);
-  let to = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < count; y++) {
-      sums.fill(1 << (bits - 1));
-      for (let k = 0; k < lengths[y]; k++) {
-        const weight = weights[y * stride + k];
-        const row = (c * height + starts[y] + k) * width;
-        for (let x = 0; x < width; x++) sums[x] += data[row + x] * weight;
-      }
-      for (let x = 0; x < width; x++) out[to++] = clip(sums[x] >> bits);
+  let to = first * width;
+  for (let at = first; at < end; at++) {
+    const c = Math.floor(at / count);
+    const y = at % count;
+    sums.fill(1 << (bits - 1));
+    for (let k = 0; k < lengths[y]; k++) {
+      const weight = weights[y * stride + k];
+      const row = (c * height + starts[y] + k) * width;
+      for (let x = 0; x < width; x++) sums[x] += data[row + x] * weight;
     }
+    for (let x = 0; x < width; x++) out[to++] = clip(sums[x] >> bits);
   }
-  return { data: out, channels, height: count, width };
 }
 
 function clip(value: number): number {
   return value < 0 ? 0 : Math.min(value, 255);
 }
 
-function floatResize(image: Planes, height: number, width: number, filter: AntialiasFilter): Planes {
+function* floatResize(image: Planes, height: number, width: number, filter: AntialiasFilter): Steps<Planes> {
   const { data, channels } = image;
-  let values = data instanceof Float32Array ? data : new Float32Array(data);
+  let values = data instanceof Float32Array ? data : yield* widened(data);
   if (width !== image.width) {
-    values = floatAcross(values, image.width, floatWindows(image.width, width, filter));
+    const windows = floatWindows(image.width, width, filter);
+    const [from, out] = [values, new Float32Array(channels * image.height * width)];
+    yield* byRows(channels * image.height, width * windows.stride, (first, end) => {
+      floatAcross(from, image.width, windows, out, first, end);
+    });
+    values = out;
   }
   if (height !== image.height) {
     const windows = floatWindows(image.height, height, filter);
-    values = floatDown(values, channels, image.height, width, windows);
+    const [from, out] = [values, new Float32Array(channels * height * width)];
+    yield* byRows(channels * height, width * windows.stride, (first, end) => {
+      floatDown(from, image.height, width, windows, out, first, end);
+    });
+    values = out;
   }
   if (data instanceof Float32Array) return { data: values, channels, height, width };
   const levels = likeData(data, values.length);
   // torch has no rounding for 16-bit levels: they are cut off. What bicubic overshoots wraps there, and is clipped here.
-  if (data instanceof Uint8Array) for (let i = 0; i < levels.length; i++) levels[i] = roundToLevel(values[i]);
-  else for (let i = 0; i < levels.length; i++) levels[i] = Math.min(Math.max(values[i], 0), 65535);
+  const resized = values;
+  yield* byRows(levels.length, 1, (from, to) => {
+    if (data instanceof Uint8Array) for (let i = from; i < to; i++) levels[i] = roundToLevel(resized[i]);
+    else for (let i = from; i < to; i++) levels[i] = Math.min(Math.max(resized[i], 0), 65535);
+  });
   return { data: levels, channels, height, width };
+}
+
+function* widened(data: PlaneData): Steps<Float32Array> {
+  const values = new Float32Array(data.length);
+  yield* byRows(data.length, 1, (from, to) => values.set(data.subarray(from, to), from));
+  return values;
 }
 
 /** Clipped to 0…255, halves to the even neighbour. */
@@ -112,11 +170,16 @@ const f32 = Math.fround;
  * A sum in torch's order: the first product; then, four taps at a time, products rounded before they are added; the taps
  * left over fused with their addition. That is how its compiler vectorised the one loop, on AVX2 and AVX-512 alike.
  */
-function floatAcross(data: Float32Array, width: number, windows: Windows<Float32Array>): Float32Array {
-  const { count, stride, starts, lengths, weights } = windows;
-  const out = new Float32Array((data.length / width) * count);
-  let to = 0;
-  for (let row = 0; row < data.length; row += width) {
+function floatAcross(
+  data: Float32Array,
+  width: number,
+  { count, stride, starts, lengths, weights }: Windows<Float32Array>,
+  out: Float32Array,
+  firstRow: number,
+  end: number,
+): void {
+  let to = firstRow * count;
+  for (let row = firstRow * width; row < end * width; row += width) {
     for (let x = 0; x < count; x++) {
       const first = x * stride;
       const last = first + lengths[x];
@@ -129,51 +192,50 @@ function floatAcross(data: Float32Array, width: number, windows: Windows<Float32
       out[to++] = sum;
     }
   }
-  return out;
 }
 
+/** Rows of all planes of the result, `first` to `end`. */
 function floatDown(
   data: Float32Array,
-  channels: number,
   height: number,
   width: number,
-  windows: Windows<Float32Array>,
-): Float32Array {
-  const { count, stride, starts, lengths, weights } = windows;
-  const out = new Float32Array(channels * count * width);
-  for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < count; y++) {
-      const sums = out.subarray((c * count + y) * width, (c * count + y + 1) * width);
-      const fused = lengths[y] - ((lengths[y] - 1) & 3);
-      for (let k = 0; k < lengths[y]; k++) {
-        const weight = weights[y * stride + k];
-        const row = (c * height + starts[y] + k) * width;
-        if (k === 0) for (let x = 0; x < width; x++) sums[x] = data[row + x] * weight;
-        else if (k < fused) for (let x = 0; x < width; x++) sums[x] += f32(data[row + x] * weight);
-        else for (let x = 0; x < width; x++) sums[x] = data[row + x] * weight + sums[x];
-      }
+  { count, stride, starts, lengths, weights }: Windows<Float32Array>,
+  out: Float32Array,
+  first: number,
+  end: number,
+): void {
+  for (let at = first; at < end; at++) {
+    const c = Math.floor(at / count);
+    const y = at % count;
+    const sums = out.subarray(at * width, (at + 1) * width);
+    const fused = lengths[y] - ((lengths[y] - 1) & 3);
+    for (let k = 0; k < lengths[y]; k++) {
+      const weight = weights[y * stride + k];
+      const row = (c * height + starts[y] + k) * width;
+      if (k === 0) for (let x = 0; x < width; x++) sums[x] = data[row + x] * weight;
+      else if (k < fused) for (let x = 0; x < width; x++) sums[x] += f32(data[row + x] * weight);
+      else for (let x = 0; x < width; x++) sums[x] = data[row + x] * weight + sums[x];
     }
   }
-  return out;
 }
 
 /**
  * `nearest-exact`: the pixel whose centre is nearest, coordinates in float32. torch has two kernels, chosen by the size of
  * the output, which differ where a coordinate falls between two pixels.
  */
-function nearestExact(image: Planes, height: number, width: number): Planes {
+function* nearestExact(image: Planes, height: number, width: number): Steps<Planes> {
   const { data, channels } = image;
   const small = height + width <= 128;
   const rows = nearestIndices(image.height, height, small);
   const columns = nearestIndices(image.width, width, small);
   const result = likeData(data, channels * height * width);
-  let to = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < height; y++) {
-      const row = (c * image.height + rows[y]) * image.width;
+  yield* byRows(channels * height, width, (first, end) => {
+    let to = first * width;
+    for (let at = first; at < end; at++) {
+      const row = (Math.floor(at / height) * image.height + rows[at % height]) * image.width;
       for (let x = 0; x < width; x++) result[to++] = data[row + columns[x]];
     }
-  }
+  });
   return { data: result, channels, height, width };
 }
 

@@ -1,5 +1,6 @@
 /** The default JPEG decoder: libjpeg in WebAssembly (@jsquash/jpeg), with Pillow's pixels. Embedded, so no file is read. */
 import mozjpeg, { type MozJPEGModule } from '@jsquash/jpeg/codec/dec/mozjpeg_dec.js';
+import { byRows, paced } from '../paced.js';
 import { inflateRaw } from '../png/inflate.js';
 import { LIBJPEG_WASM_BYTES, LIBJPEG_WASM_DEFLATED_BASE64 } from './libjpeg.generated.js';
 import { damaged } from './markers.js';
@@ -32,12 +33,13 @@ export async function libjpegAvailable(): Promise<boolean> {
 
 /**
  * RGB pixels of a JPEG of one or three components, three bytes each, with libjpeg's first warning if it had any.
- * Throws ImageError with libjpeg's own words.
+ * Throws ImageError with libjpeg's own words. The decoding itself is one call, which nothing interrupts.
  */
 export async function decodeLibjpeg(
   bytes: Uint8Array,
   width: number,
   height: number,
+  signal: AbortSignal | undefined,
 ): Promise<{ data: Uint8Array; warning: string | undefined }> {
   const instance = idle ?? (await instantiate());
   idle = undefined;
@@ -56,12 +58,20 @@ export async function decodeLibjpeg(
   const warning = instance.messages[0];
   if ((instance.memory?.buffer.byteLength ?? Number.POSITIVE_INFINITY) <= KEEP_BYTES) idle = instance;
   const data = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
-    data[to] = image.data[from];
-    data[to + 1] = image.data[from + 1];
-    data[to + 2] = image.data[from + 2];
-  }
+  const rgba = image.data;
+  await paced(
+    byRows(width * height, 1, (first, end) => withoutAlpha(rgba, data, first, end)),
+    signal,
+  );
   return { data, warning };
+}
+
+function withoutAlpha(rgba: Uint8ClampedArray, rgb: Uint8Array, first: number, end: number): void {
+  for (let from = 4 * first, to = 3 * first; to < 3 * end; from += 4, to += 3) {
+    rgb[to] = rgba[from];
+    rgb[to + 1] = rgba[from + 1];
+    rgb[to + 2] = rgba[from + 2];
+  }
 }
 
 function failure(message: string, bytes: Uint8Array, cause: unknown) {

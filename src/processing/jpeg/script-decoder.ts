@@ -4,6 +4,7 @@
  * Huffman files of 8 bits.
  */
 import { MemoryError } from '../../errors.js';
+import { byRows, type Steps } from '../paced.js';
 import { type ColorModel, rowToRgb } from './color.js';
 import {
   BitReader,
@@ -44,7 +45,7 @@ interface Tables {
 }
 
 /** RGB pixels of the file, three bytes each. Throws ImageError for kinds of JPEG that it does not know. */
-export function decodeJpegScript(file: JpegFile): Uint8Array {
+export function* decodeJpegScript(file: JpegFile): Steps<Uint8Array> {
   const { frame } = file;
   if (frame.kind > 2 || frame.precision !== 8) {
     throw damaged(
@@ -61,9 +62,9 @@ export function decodeJpegScript(file: JpegFile): Uint8Array {
     if (segment.marker === MARKER.DQT) readQuantisation(file.bytes, segment, tables);
     else if (segment.marker === MARKER.DHT) readHuffman(file.bytes, segment, tables);
     else if (segment.marker === MARKER.DRI) tables.restartInterval = word(file.bytes, segment.start);
-    else if (segment.marker === MARKER.SOS) readScan(file, segment, components, tables);
+    else if (segment.marker === MARKER.SOS) yield* readScan(file, segment, components, tables);
   }
-  return render(file, model, components);
+  return yield* render(file, model, components);
 }
 
 function colorModel({ frame, adobeTransform, jfif }: JpegFile): ColorModel {
@@ -144,7 +145,12 @@ function readHuffman(bytes: Uint8Array, { start, end }: JpegSegment, tables: Tab
   }
 }
 
-function readScan(file: JpegFile, { start, end }: JpegSegment, all: Component[], tables: Tables): void {
+function* readScan(
+  file: JpegFile,
+  { start, end }: JpegSegment,
+  all: Component[],
+  tables: Tables,
+): Steps<void> {
   const { bytes, frame } = file;
   const count = bytes[start];
   if (end - start !== 4 + 2 * count || count < 1 || count > 4) {
@@ -174,22 +180,39 @@ function readScan(file: JpegFile, { start, end }: JpegSegment, all: Component[],
     }
     components.push(component);
   }
-  decodeScan(scan, components, tables.restartInterval, file);
+  yield* decodeScan(scan, components, tables.restartInterval, file);
 }
 
-function decodeScan(
+function* decodeScan(
   scan: ScanState,
   components: Component[],
   restartInterval: number,
   { frame }: JpegFile,
-): void {
+): Steps<void> {
   const { maxH, maxV } = largestFactors(frame.components);
   const [single] = components;
   const interleaved = components.length > 1;
   const across = interleaved ? Math.ceil(frame.width / (8 * maxH)) : single.realAcross;
   const down = interleaved ? Math.ceil(frame.height / (8 * maxV)) : single.realDown;
   for (const component of components) component.predictor = 0;
-  for (let unit = 0; unit < across * down; unit++) {
+  const samples = interleaved ? components.reduce((sum, { h, v }) => sum + h * v * 64, 0) : 64;
+  yield* byRows(across * down, samples, (from, to) => {
+    decodeUnits(scan, components, restartInterval, across, from, to);
+  });
+}
+
+/** Some of a scan's MCUs, or of a single component's blocks. */
+function decodeUnits(
+  scan: ScanState,
+  components: Component[],
+  restartInterval: number,
+  across: number,
+  from: number,
+  to: number,
+): void {
+  const [single] = components;
+  const interleaved = components.length > 1;
+  for (let unit = from; unit < to; unit++) {
     if (restartInterval > 0 && unit > 0 && unit % restartInterval === 0) {
       scan.reader.restart();
       scan.endOfBandRun = 0;
@@ -211,38 +234,43 @@ function decodeScan(
   }
 }
 
-function render({ frame }: JpegFile, model: ColorModel, components: Component[]): Uint8Array {
+function* render({ frame }: JpegFile, model: ColorModel, components: Component[]): Steps<Uint8Array> {
   const { width, height } = frame;
   const { maxH, maxV } = largestFactors(components);
-  const planes = components.map((component): Plane => {
-    const { storedAcross, storedDown, coefficients } = component;
-    if (component.table === undefined) {
+  const planes: Plane[] = [];
+  for (const component of components) {
+    const { storedAcross, storedDown, coefficients, table } = component;
+    if (table === undefined) {
       throw damaged('no quantisation table', frame.offset, `table ${component.quantisation}`, 'none');
     }
     const stride = storedAcross * 8;
     const samples = new Uint8Array(stride * storedDown * 8);
-    for (let row = 0; row < storedDown; row++) {
-      for (let column = 0; column < storedAcross; column++) {
-        const block = (row * storedAcross + column) * 64;
-        inverseDct(coefficients, block, component.table, samples, row * 8 * stride + column * 8, stride);
+    yield* byRows(storedDown, 8 * stride, (from, to) => {
+      for (let row = from; row < to; row++) {
+        for (let column = 0; column < storedAcross; column++) {
+          const block = (row * storedAcross + column) * 64;
+          inverseDct(coefficients, block, table, samples, row * 8 * stride + column * 8, stride);
+        }
       }
-    }
+    });
     component.coefficients = new Int16Array(0);
-    return {
+    planes.push({
       samples,
       stride,
       width: Math.ceil((width * component.h) / maxH),
       height: Math.ceil((height * component.v) / maxV),
       scaleX: maxH / component.h,
       scaleY: maxV / component.v,
-    };
-  });
+    });
+  }
   const rows = planes.map((plane) => new Uint8Array(Math.ceil(plane.width * plane.scaleX)));
   const out = new Uint8Array(width * height * 3);
-  for (let y = 0; y < height; y++) {
-    for (const [i, plane] of planes.entries()) upsampleRow(plane, y, rows[i]);
-    rowToRgb(model, rows, width, out, y * width * 3);
-  }
+  yield* byRows(height, 3 * width, (from, to) => {
+    for (let y = from; y < to; y++) {
+      for (const [i, plane] of planes.entries()) upsampleRow(plane, y, rows[i]);
+      rowToRgb(model, rows, width, out, y * width * 3);
+    }
+  });
   return out;
 }
 

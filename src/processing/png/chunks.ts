@@ -1,5 +1,6 @@
 /** The chunks of a PNG file: header, palette, transparency, where the compressed pixels lie, orientation. */
 import { ImageError } from '../../errors.js';
+import { byRows, type Steps } from '../paced.js';
 
 export interface PngHeader {
   width: number;
@@ -70,7 +71,7 @@ export function readPngHeader(bytes: Uint8Array): PngHeader {
 }
 
 /** Walks all chunks up to IEND or the end of the file. A chunk with a wrong checksum is an ImageError. */
-export function readPngFile(bytes: Uint8Array): PngFile {
+export function* readPngFile(bytes: Uint8Array): Steps<PngFile> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const file: PngFile = {
     header: readPngHeader(bytes),
@@ -91,7 +92,7 @@ export function readPngFile(bytes: Uint8Array): PngFile {
     }
     const content = bytes.subarray(at + 8, at + 8 + length);
     const wanted = view.getUint32(at + 8 + length);
-    const sum = crc32(bytes.subarray(at + 4, at + 8 + length));
+    const sum = yield* crc32(bytes.subarray(at + 4, at + 8 + length));
     if (sum !== wanted) throw damaged(`checksum of ${JSON.stringify(type)}`, at, hex(wanted), hex(sum));
     if (type === 'PLTE') file.palette ??= content;
     else if (type === 'tRNS') file.transparency ??= content;
@@ -129,8 +130,15 @@ for (let n = 0; n < 256; n++) {
   CRC_TABLE[n] = c;
 }
 
-function crc32(bytes: Uint8Array): number {
+function* crc32(bytes: Uint8Array): Steps<number> {
   let c = 0xffffffff;
-  for (let i = 0; i < bytes.length; i++) c = CRC_TABLE[(c ^ bytes[i]) & 0xff] ^ (c >>> 8);
+  yield* byRows(bytes.length, 1, (from, to) => {
+    c = addToCrc(c, bytes, from, to);
+  });
   return (c ^ 0xffffffff) >>> 0;
+}
+
+function addToCrc(c: number, bytes: Uint8Array, from: number, to: number): number {
+  for (let i = from; i < to; i++) c = CRC_TABLE[(c ^ bytes[i]) & 0xff] ^ (c >>> 8);
+  return c;
 }

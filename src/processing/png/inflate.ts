@@ -1,5 +1,6 @@
 /** Inflating with a ceiling: however small a file is, no more is unpacked than was asked for. */
 import { Inflate, Unzlib } from 'fflate';
+import type { Steps } from '../paced.js';
 import { damaged } from './chunks.js';
 
 /** Fed in slices, so that one step unpacks at most about a thousand times this (deflate's best ratio is 1032). */
@@ -9,7 +10,10 @@ const SLICE = 1 << 14;
  * Unpacks zlib data that is spread over several pieces into `target`. Bytes beyond its length are left packed.
  * Throws ImageError with the offset in the file when the data is damaged or yields too little.
  */
-export function inflateZlib(pieces: { offset: number; bytes: Uint8Array }[], target: Uint8Array): void {
+export function* inflateZlib(
+  pieces: { offset: number; bytes: Uint8Array }[],
+  target: Uint8Array,
+): Steps<void> {
   let filled = 0;
   const stream = new Unzlib((chunk) => {
     const room = target.length - filled;
@@ -26,6 +30,7 @@ export function inflateZlib(pieces: { offset: number; bytes: Uint8Array }[], tar
         throw damaged('compressed pixels', position, 'zlib data', String((cause as Error).message), cause);
       }
       position = offset + Math.min(at + SLICE, bytes.length);
+      yield;
     }
   }
   if (filled < target.length) {

@@ -1,4 +1,5 @@
 /** From a PNG file's chunks to 8-bit pixels, with Pillow's meaning of every colour type and depth. */
+import { byRows, type Steps } from '../paced.js';
 import { damaged, type PngFile, type PngHeader } from './chunks.js';
 import { inflateZlib } from './inflate.js';
 
@@ -24,7 +25,7 @@ const PASSES = [
 ];
 const WHOLE = [{ x: 0, y: 0, stepX: 1, stepY: 1 }];
 
-export function decodePngPixels(file: PngFile, keepAlpha: boolean): PngPixels {
+export function* decodePngPixels(file: PngFile, keepAlpha: boolean): Steps<PngPixels> {
   const { header } = file;
   const { width, height, depth, colorType } = header;
   const bitsPerPixel = SAMPLES[colorType] * depth;
@@ -39,16 +40,23 @@ export function decodePngPixels(file: PngFile, keepAlpha: boolean): PngPixels {
   const size = passes.reduce((sum, pass) => sum + (pass.line + 1) * pass.height, 0);
   checkPlausible(file, size);
   const packed = new Uint8Array(size);
-  inflateZlib(file.data, packed);
+  yield* inflateZlib(file.data, packed);
 
   const writer = pixelWriter(file, keepAlpha);
   let at = 0;
   for (const pass of passes) {
-    unfilter(packed, at, pass.line, pass.height, Math.max(1, bitsPerPixel >> 3), file.data[0].offset);
-    for (let row = 0; row < pass.height; row++, at += pass.line + 1) {
-      const to = (pass.y + row * pass.stepY) * width + pass.x;
-      writer.row(packed.subarray(at + 1, at + 1 + pass.line), pass.width, to, pass.stepX);
-    }
+    const { line } = pass;
+    const start = at;
+    const pixel = Math.max(1, bitsPerPixel >> 3);
+    yield* byRows(pass.height, 2 * line, (first, end) => {
+      for (let row = first; row < end; row++) {
+        unfilter(packed, start, line, row, pixel, file.data[0].offset);
+        const from = start + row * (line + 1) + 1;
+        const to = (pass.y + row * pass.stepY) * width + pass.x;
+        writer.row(packed.subarray(from, from + line), pass.width, to, pass.stepX);
+      }
+    });
+    at += (line + 1) * pass.height;
   }
   return { data: writer.data, channels: writer.channels, mode: modeOf(header) };
 }
@@ -73,38 +81,36 @@ function modeOf({ colorType, depth }: PngHeader): PngPixels['mode'] {
   return colorType === 2 ? 'RGB' : colorType === 3 ? 'P' : 'RGBA';
 }
 
-/** Undoes the row filters in place; each row is preceded by its filter's number. */
+/** Undoes a row's filter in place, after those of the rows above; each row is preceded by its filter's number. */
 function unfilter(
   data: Uint8Array,
   start: number,
   line: number,
-  rows: number,
+  row: number,
   pixel: number,
   fileOffset: number,
 ): void {
-  for (let row = 0; row < rows; row++) {
-    const type = data[start + row * (line + 1)];
-    const at = start + row * (line + 1) + 1;
-    const above = row === 0 ? -1 : at - line - 1;
-    if (type === 1) {
-      for (let i = pixel; i < line; i++) data[at + i] += data[at + i - pixel];
-    } else if (type === 2) {
-      if (above >= 0) for (let i = 0; i < line; i++) data[at + i] += data[above + i];
-    } else if (type === 3) {
-      for (let i = 0; i < line; i++) {
-        const left = i < pixel ? 0 : data[at + i - pixel];
-        data[at + i] += (left + (above < 0 ? 0 : data[above + i])) >> 1;
-      }
-    } else if (type === 4) {
-      for (let i = 0; i < line; i++) {
-        const left = i < pixel ? 0 : data[at + i - pixel];
-        const up = above < 0 ? 0 : data[above + i];
-        const corner = i < pixel || above < 0 ? 0 : data[above + i - pixel];
-        data[at + i] += paeth(left, up, corner);
-      }
-    } else if (type !== 0) {
-      throw damaged(`filter of row ${row}`, fileOffset, '0 to 4', String(type));
+  const type = data[start + row * (line + 1)];
+  const at = start + row * (line + 1) + 1;
+  const above = row === 0 ? -1 : at - line - 1;
+  if (type === 1) {
+    for (let i = pixel; i < line; i++) data[at + i] += data[at + i - pixel];
+  } else if (type === 2) {
+    if (above >= 0) for (let i = 0; i < line; i++) data[at + i] += data[above + i];
+  } else if (type === 3) {
+    for (let i = 0; i < line; i++) {
+      const left = i < pixel ? 0 : data[at + i - pixel];
+      data[at + i] += (left + (above < 0 ? 0 : data[above + i])) >> 1;
     }
+  } else if (type === 4) {
+    for (let i = 0; i < line; i++) {
+      const left = i < pixel ? 0 : data[at + i - pixel];
+      const up = above < 0 ? 0 : data[above + i];
+      const corner = i < pixel || above < 0 ? 0 : data[above + i - pixel];
+      data[at + i] += paeth(left, up, corner);
+    }
+  } else if (type !== 0) {
+    throw damaged(`filter of row ${row}`, fileOffset, '0 to 4', String(type));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Running ffmpeg and ffprobe: found, watched, and ended when they are no longer wanted. */
-import { ConfigError, ImageError } from '../../errors.js';
+import { abortError, ConfigError, checkSignal, ImageError } from '../../errors.js';
 import { nodeChildProcess } from './node.js';
 
 export interface FfmpegOptions {
@@ -27,7 +27,7 @@ export async function* runProgram(
   where: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  signal?.throwIfAborted();
+  checkSignal(signal);
   const { spawn } = await nodeChildProcess();
   const child = spawn(options[program] ?? program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let failure: Error | undefined;
@@ -36,8 +36,7 @@ export async function* runProgram(
     failure ??= reason;
     child.kill('SIGKILL');
   };
-  const onAbort = () =>
-    kill(signal?.reason instanceof Error ? signal.reason : new Error(String(signal?.reason)));
+  const onAbort = () => kill(abortError(signal!));
   signal?.addEventListener('abort', onAbort, { once: true });
   const limit = options.timeout_ms ?? DEFAULT_TIMEOUT;
   const timer = setTimeout(() => {

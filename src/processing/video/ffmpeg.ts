@@ -1,5 +1,5 @@
 /** Video files through the `ffmpeg` and `ffprobe` of the machine: Node, Deno, Bun. */
-import { ImageError } from '../../errors.js';
+import { checkSignal, ImageError } from '../../errors.js';
 import { DEFAULT_MAX_PIXELS } from '../decode.js';
 import type { Planes } from '../fast/planes.js';
 import type { VideoDecoder, VideoFile } from './decoder.js';
@@ -23,6 +23,7 @@ export function ffmpegDecoder(options: FfmpegOptions = {}): VideoDecoder {
   return {
     name: 'ffmpeg',
     async open(file, { maxPixels = DEFAULT_MAX_PIXELS, signal, where = 'video' } = {}) {
+      checkSignal(signal);
       const { path, remove } = await onDisk(file);
       try {
         return await openPath(path, remove, options, maxPixels, signal, where);
@@ -88,7 +89,7 @@ async function openPath(
       ...['-sws_flags', 'bicubic+accurate_rnd+full_chroma_int+bitexact'],
       ...['-f', 'image2pipe', '-c:v', 'ppm', '-pix_fmt', 'rgb24', 'pipe:1'],
     ];
-    return readPpmStream(runProgram('ffmpeg', args, options, where, abort), maxPixels, where);
+    return readPpmStream(runProgram('ffmpeg', args, options, where, abort), maxPixels, where, abort);
   };
   return {
     metadata,

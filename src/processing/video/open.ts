@@ -1,8 +1,10 @@
 /** Whatever a caller calls a video, as a source of frames. */
-import { InputError } from '../../errors.js';
+
+import { checkSignal, InputError } from '../../errors.js';
 import { DEFAULT_MAX_PIXELS } from '../decode.js';
 import { type ArrayInput, isArrayInput } from '../fast/planes.js';
 import { detectFormat } from '../formats.js';
+import { orAborted } from '../paced.js';
 import { platformVideoDecoder, type VideoDecoder } from './decoder.js';
 import { hasNode, nodeFiles } from './node.js';
 import {
@@ -93,6 +95,7 @@ export async function openVideo(
   where: string,
   options: OpenVideoOptions,
 ): Promise<VideoSource> {
+  checkSignal(options.signal);
   if (Array.isArray(video)) {
     const frames = await Promise.all(
       (video as (FrameInput | string | URL)[]).map(async (frame, i) =>
@@ -176,8 +179,11 @@ async function openString(text: string, where: string, options: OpenVideoOptions
   try {
     const start = new Uint8Array(16);
     await handle.read(start, 0, 16, 0);
-    if (detectFormat(start) === 'GIF')
-      return openBytes(new Uint8Array(await handle.readFile()), where, options);
+    if (detectFormat(start) === 'GIF') {
+      const bytes = await handle.readFile();
+      checkSignal(options.signal);
+      return openBytes(new Uint8Array(bytes), where, options);
+    }
   } finally {
     await handle.close();
   }
@@ -197,8 +203,8 @@ async function folderSource(
     metadata,
     async *frames(indices, signal) {
       for (const index of indices) {
-        signal?.throwIfAborted();
-        const bytes = new Uint8Array(await readFile(`${path}/${names[index]}`));
+        checkSignal(signal);
+        const bytes = new Uint8Array(await orAborted(readFile(`${path}/${names[index]}`), signal));
         yield* framesSource([bytes], options, `${where}/${names[index]}`).frames([0], signal);
       }
     },
@@ -220,8 +226,9 @@ async function readPath(path: string, where: string, options: OpenVideoOptions):
   if (/^(https?|data):/i.test(path)) return fetchBytes(path, where, options);
   const { readFile } = await nodeFiles();
   try {
-    return new Uint8Array(await readFile(localPath(path)));
+    return new Uint8Array(await orAborted(readFile(localPath(path)), options.signal));
   } catch (cause) {
+    checkSignal(options.signal);
     throw notFound(path, where, cause);
   }
 }
@@ -243,7 +250,7 @@ async function fetchBytes(url: string, where: string, options: OpenVideoOptions)
   try {
     response = await fetch(url, { signal: options.signal });
   } catch (cause) {
-    options.signal?.throwIfAborted();
+    checkSignal(options.signal);
     const got = cause instanceof Error ? cause.message : String(cause);
     throw new InputError({ what: 'URL cannot be read', where, expected: shorten(url), got, cause });
   }
@@ -260,13 +267,18 @@ async function fetchBytes(url: string, where: string, options: OpenVideoOptions)
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
   const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    length += part.value.length;
-    if (length > limit) {
-      await reader.cancel();
-      throw tooLarge(length);
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      length += part.value.length;
+      if (length > limit) throw tooLarge(length);
+      parts.push(part.value as Uint8Array<ArrayBuffer>);
     }
-    parts.push(part.value as Uint8Array<ArrayBuffer>);
+  } catch (cause) {
+    await reader.cancel().catch(() => undefined);
+    checkSignal(options.signal);
+    if (cause instanceof InputError) throw cause;
+    const got = cause instanceof Error ? cause.message : String(cause);
+    throw new InputError({ what: 'URL cannot be read', where, expected: shorten(url), got, cause });
   }
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }

@@ -1,6 +1,7 @@
 /** A stream of PPM pictures, as ffmpeg writes them: each says its own size, so a rotated video needs no special care. */
 import { ImageError } from '../../errors.js';
 import { type Planes, planesOfInterleaved } from '../fast/planes.js';
+import { paced } from '../paced.js';
 
 const MAX_HEADER = 64;
 
@@ -9,6 +10,7 @@ export async function* readPpmStream(
   chunks: AsyncIterable<Uint8Array>,
   maxPixels: number,
   where: string,
+  signal?: AbortSignal,
 ): AsyncGenerator<Planes> {
   let header = '';
   let size: { width: number; height: number } | undefined;
@@ -46,7 +48,7 @@ export async function* readPpmStream(
       filled += part.length;
       at += part.length;
       if (filled === pixels.length) {
-        yield planesOfInterleaved(pixels, size.height, size.width, 3);
+        yield await paced(planesOfInterleaved(pixels, size.height, size.width, 3), signal);
         size = undefined;
         header = '';
       }

@@ -1,5 +1,5 @@
 /** A video as the processor reads it, and the sources that are in memory already. */
-import { InputError } from '../../errors.js';
+import { checkSignal, InputError } from '../../errors.js';
 import type { DecodeOptions } from '../decode.js';
 import {
   type ArrayInput,
@@ -11,8 +11,9 @@ import {
   planesOfArray,
   planesOfInterleaved,
 } from '../fast/planes.js';
-import { composeGif, type GifFile, readGif } from '../gif.js';
+import { GifComposer, type GifFile, readGif } from '../gif.js';
 import { type ImageInput, loadPixels } from '../image-input.js';
+import { paced } from '../paced.js';
 import type { VideoMetadata } from './metadata.js';
 
 export interface VideoSource {
@@ -48,19 +49,20 @@ export function framesSource(
     metadata: unknownRate(frames.length),
     async *frames(indices, signal) {
       for (const index of indices) {
-        signal?.throwIfAborted();
-        yield await framePlanes(frames[index], options, `${where}[${index}]`);
+        checkSignal(signal);
+        yield await framePlanes(frames[index], { ...options, signal }, `${where}[${index}]`);
       }
     },
   };
 }
 
 async function framePlanes(frame: FrameInput, options: FrameOptions, where: string): Promise<Planes> {
-  if (isArrayInput(frame)) return planesOfArray(frame, options.input_data_format, where);
+  const { signal } = options;
+  if (isArrayInput(frame)) return paced(planesOfArray(frame, options.input_data_format, where), signal);
   const { pixels } = await loadPixels(frame, where, options);
   const { data, height, width, channels } = pixels;
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.length);
-  return planesOfInterleaved(bytes, height, width, channels);
+  return paced(planesOfInterleaved(bytes, height, width, channels), signal);
 }
 
 /** A whole video as an array of dims [T, C, H, W] or [T, H, W, C]. */
@@ -86,11 +88,11 @@ export function arraySource(
     metadata: { ...unknownRate(count), height, width },
     async *frames(indices, signal) {
       for (const index of indices) {
-        signal?.throwIfAborted();
+        checkSignal(signal);
         const frame = data.subarray(index * size, (index + 1) * size);
         yield order === 'channels_first'
           ? { data: frame, channels: second, height, width }
-          : planesOfInterleaved(frame, height, width, fourth);
+          : await paced(planesOfInterleaved(frame, height, width, fourth), signal);
       }
     },
   };
@@ -124,9 +126,15 @@ export function gifSource(bytes: Uint8Array, maxPixels: number): VideoSource {
     },
     times,
     async *frames(indices, signal) {
-      for (const [, rgb] of composeGif(file, new Set(indices))) {
-        signal?.throwIfAborted();
-        yield planesOfInterleaved(rgb, height, width, 3);
+      const composer = new GifComposer(file);
+      const wanted = [...new Set(indices)].filter((index) => index < frames.length);
+      for (const index of wanted) {
+        yield await paced(
+          (function* () {
+            return yield* planesOfInterleaved(yield* composer.frame(index), height, width, 3);
+          })(),
+          signal,
+        );
       }
     },
   };

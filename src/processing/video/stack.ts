@@ -1,6 +1,7 @@
 /** Videos of any length and size as one tensor, and the mask that says what is padding. */
 import { InputError, MemoryError } from '../../errors.js';
 import { channelsLastTensor } from '../fast/planes.js';
+import { byRows, type Steps } from '../paced.js';
 import type { VideoMetadata } from './metadata.js';
 import type { VideoProcessorOptions } from './options.js';
 
@@ -28,7 +29,7 @@ export interface VideoFeatures {
 const MAX_OUTPUT_BYTES = 2 ** 32;
 
 /** `pad` and `torch.stack`. Throws InputError where videos differ and may not be padded. */
-export function stackVideos(videos: DecodedVideo[], options: VideoProcessorOptions): VideoFeatures {
+export function* stackVideos(videos: DecodedVideo[], options: VideoProcessorOptions): Steps<VideoFeatures> {
   const channels = videos[0].channels;
   const most = (name: 'frames' | 'height' | 'width') => Math.max(...videos.map((video) => video[name]));
   let [frames, height, width] = [most('frames'), most('height'), most('width')];
@@ -63,21 +64,24 @@ export function stackVideos(videos: DecodedVideo[], options: VideoProcessorOptio
   for (const [v, video] of videos.entries()) {
     for (let t = 0; t < video.frames; t++) {
       const first = v * frames + t;
-      for (let y = 0; y < video.height; y++) {
-        const row = (first * height + y) * width;
-        mask?.fill(1, row, row + video.width);
-        if (alone) continue;
-        for (let c = 0; c < channels; c++) {
-          const from = ((t * channels + c) * video.height + y) * video.width;
-          const to = ((first * channels + c) * height + y) * width;
-          data.set(video.data.subarray(from, from + video.width), to);
+      yield* byRows(video.height, channels * video.width, (begin, end) => {
+        for (let y = begin; y < end; y++) {
+          const row = (first * height + y) * width;
+          mask?.fill(1, row, row + video.width);
+          if (alone) continue;
+          for (let c = 0; c < channels; c++) {
+            const from = ((t * channels + c) * video.height + y) * video.width;
+            const to = ((first * channels + c) * height + y) * width;
+            data.set(video.data.subarray(from, from + video.width), to);
+          }
         }
-      }
+      });
     }
   }
   const dims: Dims5 = [videos.length, frames, channels, height, width];
   return {
-    pixel_values: options.data_format === 'channels_last' ? channelsLastTensor(data, dims) : { data, dims },
+    pixel_values:
+      options.data_format === 'channels_last' ? yield* channelsLastTensor(data, dims) : { data, dims },
     pixel_attention_mask: mask && { data: mask, dims: [videos.length, frames, height, width] },
   };
 }

@@ -1,11 +1,12 @@
 /** `SmolVLMVideoProcessor` of transformers 4.56.2, as it computes with torchvision 0.29. */
-import { InputError, MemoryError } from '../../errors.js';
+import { checkSignal, InputError, MemoryError } from '../../errors.js';
 import { centerCrop } from '../fast/crop.js';
 import { Normalizer } from '../fast/normalize.js';
 import { type SizeDict, targetSize } from '../fast/options.js';
 import { type Planes, takeChannels } from '../fast/planes.js';
-import { resizePlanes } from '../fast/resize.js';
+import { resizeSteps } from '../fast/resize.js';
 import { MAX_IMAGE_SIZE } from '../image-size.js';
+import { paced, type Steps } from '../paced.js';
 import { blendOnWhite, isTransparent } from './alpha.js';
 import { checkMetadata, type VideoMetadata } from './metadata.js';
 import { flattenVideos, type OpenVideoOptions, openVideo, type VideosInput } from './open.js';
@@ -46,6 +47,8 @@ export class SmolVLMVideoProcessor {
    * InputError, ImageError, MemoryError, and the signal's reason when it is aborted.
    */
   async preprocess(videos: VideosInput, overrides: VideoPreprocessOptions = {}): Promise<VideoFeatures> {
+    const { signal } = overrides;
+    checkSignal(signal);
     const auto = overrides.do_sample_frames === 'auto';
     const options = videoOptions(
       auto ? { ...overrides, do_sample_frames: true } : overrides,
@@ -60,14 +63,14 @@ export class SmolVLMVideoProcessor {
       const source = await openVideo(video, where, overrides);
       try {
         const chosen = chooseFrames(source, given?.[i], options, auto, where);
-        const result = await this.#decode(source, chosen, options, overrides.signal, where, bytes);
+        const result = await this.#decode(source, chosen, options, signal, where, bytes);
         bytes += result.data.byteLength;
         decoded.push(result);
       } finally {
         await source.close?.();
       }
     }
-    const features = stackVideos(decoded, options);
+    const features = await paced(stackVideos(decoded, options), signal);
     if (!options.return_metadata) return features;
     return { ...features, video_metadata: decoded.map(({ metadata }) => metadata) };
   }
@@ -94,8 +97,7 @@ export class SmolVLMVideoProcessor {
     let out: DecodedVideo | undefined;
     let at = 0;
     for await (const frame of source.frames(indices, signal)) {
-      signal?.throwIfAborted();
-      const image = resizeFrame(takeRgb(frame), options);
+      const image = await paced(resizeFrame(frame, takeRgb, options), signal);
       const { height, width } = image;
       const channels = normalizer.channels(image.channels, where);
       if (out === undefined) {
@@ -117,9 +119,8 @@ export class SmolVLMVideoProcessor {
       }
       const plane = height * width;
       const window = { top: 0, left: 0, height, width };
-      normalizer.write(image, window, channels, out.data, at * channels * plane, width, plane);
-      // The loop between frames is where other work gets its turn.
-      if (at++ % 4 === 3) await new Promise((resolve) => setTimeout(resolve, 0));
+      const place = at++ * channels * plane;
+      await paced(normalizer.write(image, window, channels, out.data, place, width, plane), signal);
     }
     if (out === undefined || at !== indices.length) {
       const got = `${at} frames`;
@@ -197,6 +198,13 @@ function withTimes(metadata: VideoMetadata, { times }: VideoSource, indices: num
   return times === undefined ? metadata : { ...metadata, frame_times: indices.map((index) => times[index]) };
 }
 
+type TakeRgb = (frame: Planes) => Steps<Planes>;
+
+// biome-ignore lint/correctness/useYield: one step.
+function* asIs(frame: Planes): Steps<Planes> {
+  return frame;
+}
+
 /**
  * `convert_to_rgb`: grey repeated, transparent pixels blended with white in float32, which has the whole video resized in
  * float32; an opaque alpha is dropped (the reference keeps it and then fails).
@@ -206,18 +214,20 @@ async function rgbReader(
   indices: readonly number[],
   { do_convert_rgb }: VideoProcessorOptions,
   signal: AbortSignal | undefined,
-): Promise<(frame: Planes) => Planes> {
-  if (!do_convert_rgb) return (frame) => frame;
+): Promise<TakeRgb> {
+  if (!do_convert_rgb) return asIs;
   let blend = false;
   // Only frames in memory have alpha, so that looking at them first costs no decoding of files.
   if (source.metadata.video_backend === undefined) {
     for await (const frame of source.frames(indices, signal)) {
       if (frame.channels !== 4) break;
-      blend = isTransparent(frame);
+      blend = await paced(isTransparent(frame), signal);
       if (blend) break;
     }
   }
-  return (frame) => (blend && frame.channels === 4 ? blendOnWhite(frame) : takeChannels(frame, 3));
+  return function* (frame) {
+    return blend && frame.channels === 4 ? yield* blendOnWhite(frame) : takeChannels(frame, 3);
+  };
 }
 
 /** The reference limits the edge before it counts the other one; its image processor does so after. */
@@ -226,21 +236,25 @@ function belowLimit(size: SizeDict): SizeDict {
 }
 
 /** `resize`: to `size`, then squashed to the square that the model takes; cropping comes after, as in the base class. */
-function resizeFrame(image: Planes, options: VideoProcessorOptions): Planes {
-  const resize = (height: number, width: number) => {
-    image = resizePlanes(image, height, width, options.resample, 'v2');
+function* resizeFrame(frame: Planes, takeRgb: TakeRgb, options: VideoProcessorOptions): Steps<Planes> {
+  let image = yield* takeRgb(frame);
+  const resize = function* (height: number, width: number): Steps<void> {
+    image = yield* resizeSteps(image, height, width, options.resample, 'v2');
   };
   if (options.do_resize) {
     const divisor = options.size_divisor ?? 1;
     const edge = Math.ceil(options.max_image_size.longest_edge / divisor) * divisor;
     const first = targetSize(image, { ...options, size: belowLimit(options.size) });
-    resize(first.height, first.width);
+    yield* resize(first.height, first.width);
     if (options.do_upscale) {
-      resize(edge, edge);
+      yield* resize(edge, edge);
     } else {
       // Never enlarged, its shape kept: what is missing to the square is padded.
       const scale = Math.min(1, edge / Math.max(image.height, image.width));
-      resize(Math.max(1, Math.round(image.height * scale)), Math.max(1, Math.round(image.width * scale)));
+      const [height, width] = [image.height, image.width].map((side) =>
+        Math.max(1, Math.round(side * scale)),
+      );
+      yield* resize(height, width);
     }
   }
   if (!options.do_center_crop || !options.crop_size) return image;

@@ -2,9 +2,10 @@
  * Video files through a browser's WebCodecs. Reading mp4 and webm containers is left to the package mediabunny, which the
  * caller passes in, so that nobody who needs no videos loads it.
  */
-import { ConfigError, ImageError } from '../../errors.js';
+import { ConfigError, checkSignal, ImageError } from '../../errors.js';
 import { DEFAULT_MAX_PIXELS } from '../decode.js';
 import { type Planes, planesOfInterleaved } from '../fast/planes.js';
+import { paced } from '../paced.js';
 import type { VideoDecoder, VideoFile } from './decoder.js';
 
 /** A decoded frame, as mediabunny's `VideoSample` is one. */
@@ -54,7 +55,7 @@ export function webCodecsDecoder<S, T extends Track, F>(mediabunny: Mediabunny<S
   return {
     name: 'webcodecs',
     async open(file, { maxPixels = DEFAULT_MAX_PIXELS, signal, where = 'video' } = {}) {
-      signal?.throwIfAborted();
+      checkSignal(signal);
       const source = new mediabunny.BlobSource(asBlob(file, where));
       const input = new mediabunny.Input({ source, formats: mediabunny.ALL_FORMATS });
       try {
@@ -71,7 +72,7 @@ export function webCodecsDecoder<S, T extends Track, F>(mediabunny: Mediabunny<S
         const stamps: number[] = [];
         const packets = new mediabunny.EncodedPacketSink(track);
         for await (const { timestamp } of packets.packets(undefined, undefined, { metadataOnly: true })) {
-          signal?.throwIfAborted();
+          checkSignal(signal);
           stamps.push(timestamp);
         }
         stamps.sort((a, b) => a - b);
@@ -96,8 +97,8 @@ export function webCodecsDecoder<S, T extends Track, F>(mediabunny: Mediabunny<S
             for await (const sample of sink.samplesAtTimestamps(times)) {
               if (sample === null) throw damaged(where, 'no frame at one of the times', undefined);
               try {
-                abort?.throwIfAborted();
-                yield await samplePlanes(sample);
+                checkSignal(abort);
+                yield await samplePlanes(sample, abort);
               } finally {
                 sample.close();
               }
@@ -157,7 +158,7 @@ function asBlob(file: VideoFile, where: string): Blob {
 }
 
 /** Drawn on a canvas, which turns rotated videos upright; copied out where there is none. */
-async function samplePlanes(sample: Sample): Promise<Planes> {
+async function samplePlanes(sample: Sample, signal: AbortSignal | undefined): Promise<Planes> {
   const { displayWidth: width, displayHeight: height } = sample;
   let rgba: Uint8Array;
   if (typeof OffscreenCanvas === 'function') {
@@ -169,6 +170,6 @@ async function samplePlanes(sample: Sample): Promise<Planes> {
     rgba = new Uint8Array(sample.allocationSize({ format: 'RGBA' }));
     await sample.copyTo(rgba, { format: 'RGBA' });
   }
-  const planes = planesOfInterleaved(rgba, height, width, 4);
+  const planes = await paced(planesOfInterleaved(rgba, height, width, 4), signal);
   return { ...planes, channels: 3, data: planes.data.subarray(0, 3 * height * width) };
 }
