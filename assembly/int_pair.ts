@@ -11,8 +11,8 @@ export const INT_PAIR_ROWS: usize = INT_TILE_ROWS;
 
 /**
  * out0 and out1 [rows][8] = sums · factors[row] · scales0 and scales1 [8], or without scales out (+)= sums ·
- * factors[row], for 1 to INT_PAIR_ROWS spread rows over `pairs` pairs of the panels w0 and w1; ldo in bytes. `dtype` is a
- * constant wherever this is called.
+ * factors[row], for 1 to INT_PAIR_ROWS spread rows over `pairs` pairs of the panels w0 and w1; ldo in bytes. `dtype` is
+ * a constant wherever this is called.
  */
 // @ts-ignore: decorator
 @inline

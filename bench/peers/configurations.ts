@@ -52,6 +52,8 @@ export const CONFIGURATIONS: readonly Configuration[] = [
   { engine: 'onnxruntime-node', dtype: 'int8', threads: 2, groups: MODEL },
   { engine: 'transformers.js', dtype: 'int8', threads: 1, groups: ['text', 'picture'] },
   { engine: 'transformers.js', dtype: 'int8', threads: 2, groups: ['text', 'picture'] },
+  { engine: 'transformers.js-web', dtype: 'int8', threads: 1, groups: ['text', 'picture'], slow: SLOW_TEXT },
+  { engine: 'transformers.js-web', dtype: 'int8', threads: 2, groups: ['text', 'picture'], slow: SLOW_TEXT },
   { engine: 'wllama', dtype: 'Q8_0', threads: 2, groups: ['text'], slow: SLOW_TEXT },
 
   ours({ dtype: 'int4', threads: 1, groups: MODEL }),

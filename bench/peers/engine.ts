@@ -6,6 +6,7 @@ export type EngineName =
   | 'onnxruntime-web'
   | 'onnxruntime-node'
   | 'transformers.js'
+  | 'transformers.js-web'
   | 'node-llama-cpp'
   | 'wllama'
   | 'torch';

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -164,6 +164,36 @@ test('a blob that another commit brought is linked, not fetched', async () => {
   await snapshot_download(NAME, { endpoint: hub.url, cache_dir });
   assert.is(hub.requests('hub', '/resolve/').filter(({ path }) => path.includes('tokenizer')).length, 0);
   assert.equal(readFileSync(join(cache_dir, ROOT, 'snapshots', commit, 'tokenizer.json'), 'utf8'), '"t1"');
+});
+
+test('a commit that is cached is downloaded, listed and loaded with the hub gone, and a hub without an API lists nothing', async () => {
+  const cache_dir = scratch();
+  const revision = hub.add(NAME, OLD);
+  await snapshot_download(NAME, { endpoint: hub.url, cache_dir, revision });
+  const gone = { endpoint: 'http://127.0.0.1:9', cache_dir, revision, max_attempts: 1 };
+  const again = await snapshot_download(NAME, gone);
+  assert.equal(
+    again.files.map(({ path, cached }) => [path, cached]),
+    Object.keys(OLD)
+      .sort()
+      .map((path) => [path, true]),
+  );
+  hub.api = false;
+  await rejects(() => snapshot_download(NAME, { endpoint: hub.url, cache_dir: scratch() }), HubError, {
+    where: `${NAME}@${revision}`,
+    expected: 'the API of a hub',
+    got: 'none',
+  });
+});
+
+test('what a commit lacks is noted once', async () => {
+  const cache_dir = scratch();
+  const commit = hub.add(NAME, OLD);
+  const note = join(cache_dir, ROOT, '.no_exist', commit, 'chat_template.jinja');
+  assert.is(await (await open({ cache_dir })).has('chat_template.jinja'), false);
+  const { ino } = statSync(note);
+  assert.is(await (await open({ cache_dir })).has('chat_template.jinja'), false);
+  assert.is(statSync(note).ino, ino);
 });
 
 test('force_download fetches again what is cached, once for each opening', async () => {

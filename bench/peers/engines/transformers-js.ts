@@ -25,7 +25,7 @@ interface Model {
   dispose(): Promise<unknown>;
 }
 
-interface Paths {
+export interface Paths {
   readonly folder: string;
   readonly name: string;
   /** The checkpoint folder whose tokenizer the prompts are made with. */
@@ -33,7 +33,7 @@ interface Paths {
 }
 
 /** The library's name for a format, and what it puts at the end of the files' names. */
-const DTYPES: Readonly<Record<string, { dtype: string; suffix: string }>> = {
+export const DTYPES: Readonly<Record<string, { dtype: string; suffix: string }>> = {
   float32: { dtype: 'fp32', suffix: '' },
   int8: { dtype: 'q8', suffix: '_quantized' },
 };

@@ -134,8 +134,9 @@ export class HubRepository implements FolderFiles {
 
   /** Paths of all files of the commit, or those that are cached where only they can be had. */
   async paths(signal = this.#options.signal): Promise<readonly string[]> {
-    const listed = this.#offline ? undefined : (await this.#list(signal)).paths;
-    const all = listed ?? (await this.#storage.list(this.#paths.snapshot(this.commit)));
+    const listing = await this.#known(signal);
+    const all = listing ? listing.paths : await this.#storage.list(this.#paths.snapshot(this.commit));
+    if (!all) throw notListed(this.name, this.commit, this.#settings);
     const { prefix } = this.#settings;
     return all.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
   }
@@ -211,11 +212,23 @@ export class HubRepository implements FolderFiles {
     if (this.#offline) return undefined;
     const path = this.#path(file);
     const missing = this.#paths.missing(this.commit, path);
+    const isNoted = (await this.#storage.readText(missing)) !== undefined;
+    if (isNoted && this.#isPinned) return undefined;
+    const remote = await this.#known(signal, (listing) => listing.find(path, signal));
+    if (!remote && !isNoted && !this.#offline) await this.#storage.writeText(missing, '').catch(() => {});
+    return remote;
+  }
+
+  /** What the hub lists; undefined where only the cache can be had. @throws HubError; AbortError */
+  #known(signal: AbortSignal | undefined): Promise<Listing | undefined>;
+  #known<T>(signal: AbortSignal | undefined, find: (listing: Listing) => Promise<T>): Promise<T | undefined>;
+  async #known(
+    signal: AbortSignal | undefined,
+    find = async (listing: Listing): Promise<unknown> => listing,
+  ): Promise<unknown> {
+    if (this.#offline) return undefined;
     try {
-      if (this.#isPinned && (await this.#storage.readText(missing)) !== undefined) return undefined;
-      const remote = await (await this.#list(signal)).find(path, signal);
-      if (!remote) await this.#storage.writeText(missing, '').catch(() => {});
-      return remote;
+      return await find(await this.#list(signal));
     } catch (error) {
       // A commit that is cached in part, and a hub that says nothing: the rest counts as absent.
       const isCached = (await this.#storage.list(this.#paths.snapshot(this.commit))).length > 0;
@@ -270,5 +283,16 @@ function notCached(name: string, { revision }: HubSettings, storage: HubStorage)
     where: `${name}@${revision}`,
     expected: `a snapshot of it; \`smolvlm download ${name}\` makes one, online: without HF_HUB_OFFLINE and local_files_only`,
     got: `nothing at ${storage.describe(paths.ref(revision))}`,
+  });
+}
+
+/** A hub without an API has files, and nobody who says which. */
+function notListed(name: string, commit: string, { endpoint }: HubSettings): HubError {
+  return new HubError({
+    code: 'BadResponse',
+    what: 'the hub lists no files',
+    where: `${name}@${commit}, at ${endpoint.origin}`,
+    expected: 'the API of a hub; from_pretrained fetches files by name without it',
+    got: 'none',
   });
 }
