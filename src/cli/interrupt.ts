@@ -17,8 +17,8 @@ export class Interrupt {
     return this.#controller.signal;
   }
 
-  /** Ctrl-C ends the process again, as it does without all this. */
+  /** Ctrl-C ends the process again, as it does without all this; on the way out it still ends it with status 130. */
   release(): void {
-    process.off('SIGINT', this.#listener);
+    if (!this.signal.aborted) process.off('SIGINT', this.#listener);
   }
 }
