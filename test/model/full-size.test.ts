@@ -5,10 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { greedy } from '../../src/generation/greedy.js';
 import type { PositionDtype } from '../../src/model/config.js';
 import { loadModel } from '../../src/model/load.js';
 import { type CounterOptions, counterFolder, counterPixels, fnv1a } from '../support/counter.js';
+import { greedy } from '../support/greedy.js';
 import { TIE_GAP } from '../tolerance.js';
 
 interface FullSize {

@@ -4,12 +4,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { fileSource } from '../../src/checkpoint/source.js';
-import { greedy } from '../../src/generation/greedy.js';
 import { loadModel } from '../../src/model/load.js';
 import type { Model } from '../../src/model/model.js';
 import { type Golden, openGolden } from '../../src/parity/golden.js';
 import { compareGolden, type ParityReport, summarize } from '../../src/parity/parity.js';
 import { counterFolder } from '../support/counter.js';
+import { greedy } from '../support/greedy.js';
 import { PARITY_STRICT_SHARE } from '../tolerance.js';
 
 interface Case {

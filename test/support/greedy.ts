@@ -1,11 +1,16 @@
-import { InputError } from '../errors.js';
-import type { KVCache } from '../model/cache.js';
-import { type ForwardInputs, forward, newCache } from '../model/forward.js';
-import { head } from '../model/head.js';
-import type { Model } from '../model/model.js';
-import type { ComputedPads } from '../model/tokens.js';
-import type { Steps } from '../runtime/steps.js';
-import { checkContext, type GenerateInputs, promptPositions, rowLengths } from './prompt.js';
+import { InputError } from '../../src/errors.js';
+import {
+  checkContext,
+  type GenerateInputs,
+  promptPositions,
+  rowLengths,
+} from '../../src/generation/prompt.js';
+import type { KVCache } from '../../src/model/cache.js';
+import { type ForwardInputs, forward, newCache } from '../../src/model/forward.js';
+import { head } from '../../src/model/head.js';
+import type { Model } from '../../src/model/model.js';
+import type { ComputedPads } from '../../src/model/tokens.js';
+import type { Steps } from '../../src/runtime/steps.js';
 
 export type { GenerateInputs };
 
