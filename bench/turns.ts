@@ -106,6 +106,7 @@ async function* works(): AsyncGenerator<[name: string, call: () => Promise<unkno
 async function* modelWorks(): AsyncGenerator<[name: string, call: () => Promise<unknown>]> {
   const folder = await checkpoint('256m');
   const config = sizeConfig('256m');
+  const pixels = tile(config);
   const open = (dtype: 'auto' | 'int8' | 'int4') =>
     SmolVLMForConditionalGeneration.from_pretrained(folder, { threads: 1, dtype, image_cache_bytes: 0 });
   for (const dtype of ['auto', 'int8', 'int4'] as const) {
@@ -115,7 +116,7 @@ async function* modelWorks(): AsyncGenerator<[name: string, call: () => Promise<
     const model = await open(dtype);
     const name = (work: string) => `256M, ${dtype}: ${work}`;
     const text = (count: number) => ({ input_ids: textIds(config, count), reuse_prefix: false });
-    yield [name('a tile'), () => model.get_image_features(tile(config))];
+    yield [name('a tile'), () => model.get_image_features(pixels)];
     yield [name('prefill of 500 tokens'), () => model.generate({ ...text(500), max_new_tokens: 1 })];
     const made = { max_new_tokens: 20, min_new_tokens: 20 };
     yield [name('20 tokens, greedy'), () => model.generate({ ...text(20), ...made })];

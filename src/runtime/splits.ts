@@ -1,7 +1,7 @@
 import type { Axis } from './call.js';
 
-/** Multiply-adds in one kernel call at most: 6 to 12 ms, so that a run can pause between calls. */
-const STEP_MACS = 2e8;
+/** Multiply-adds in one kernel call at most: 3 to 12 ms, so that a run can pause between calls also on a slow processor. */
+const STEP_MACS = 8e7;
 /** Values of an elementwise step: about a millisecond. */
 const STEP_VALUES = 1 << 17;
 /** Parts a thread should get of a call that is split, so that none waits long for the last; and what a part is at least. */
