@@ -73,7 +73,8 @@ function run(path) {
       ['--no-warnings', '--enable-source-maps', '--import', register, path],
       {
         cwd: root,
-        env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TEST_RECORD: record },
+        // What tests leave in the folder for temporary files goes with this run's own.
+        env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TEST_RECORD: record, TMPDIR: scratch },
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );

@@ -179,8 +179,8 @@ export const QUANTISED_EXACT_POINTS = { int8: 1, int4: 3 };
  */
 export const SOAK_GROWTH = 0.05;
 
-/** Multiply-adds of one kernel call, which nothing interrupts: 6 to 12 ms, which with a slice of 6 ms keep the promise of 20. */
-export const STEP_MACS = 2e8;
+/** Multiply-adds of one kernel call at most, with room: calls are cut at 8e7, 3 to 12 ms, which with a slice of 6 ms keep the promise of 20. */
+export const STEP_MACS = 1e8;
 
 /** Kernel calls between two pauses of a run: norms, rotations and sums go with the product behind them. */
 export const STEP_CALLS = 24;
