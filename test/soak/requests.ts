@@ -290,7 +290,7 @@ async function row(): Promise<void> {
 
 await row();
 const grew = (values: number[]) => values.some((value) => Math.abs(value / values[0] - 1) > SOAK_GROWTH);
-// The engine compiles for speed when it likes: such a step comes once, a leak goes on.
+// Seen: one step of up to 4.5 % soon after the warm-up, then nothing; once 7 %, on a busy machine. A leak goes on.
 if (grew(report.rss) || grew(report.objects)) await row();
 report.listeners.left = listeners();
 vlm.dispose();
