@@ -4,7 +4,7 @@ export { is_relaxed } from './multiply_add';
 export { f32_f32w_gemm } from './gemm_f32';
 export { f32_bf16w_gemm } from './gemm_bf16';
 export { f32_f16w_gemm } from './gemm_f16';
-export { q_rows_i8w, q_rows_i4w } from './quant_rows';
+export { q_rows_i8w, q_rows_i8w_fine, q_rows_i4w } from './quant_rows';
 export { f32_i8w_gemm, f32_i4w_gemm, set_dot_form } from './quant_gemm';
 export { f32_i8w_gather, f32_i4w_gather } from './quant_gather';
 export {

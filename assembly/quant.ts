@@ -26,9 +26,15 @@ export const I4_HEAD: usize = 2 * SCALES;
 export const I8_RECORD: usize = I8_HEAD + 256;
 export const I4_RECORD: usize = I4_HEAD + 128;
 
-/** A row's block record: scale, term, 8 bytes unused; then 32 values (int16 in the plain build, else bytes). */
+/**
+ * A row's block record: scale, term, shift, 4 bytes unused; then 32 values, int16 in the plain build, else bytes: those
+ * of lower weight, and where the shift is not 0 behind them those that count 2^shift times.
+ */
+export const ROW_TERM: usize = 4;
+export const ROW_SHIFT: usize = 8;
 export const ROW_HEAD: usize = 16;
-export const ROW_RECORD: usize = ROW_HEAD + (ASC_FEATURE_RELAXED_SIMD ? 32 : 64);
+export const ROW_HIGH: usize = ROW_HEAD + 32;
+export const ROW_RECORD: usize = ROW_HEAD + 64;
 
 // @ts-ignore: decorator
 @inline

@@ -8,7 +8,7 @@ import { emptyProduct } from './gemm_tile';
 import { blocksOf, I4, I8, recordBytes, ROW_RECORD } from './quant';
 import { quantGemv } from './quant_gemv';
 import { relaxedTiles } from './quant_relaxed';
-import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadRows } from './quant_spread';
+import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadHigh, spreadRows } from './quant_spread';
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
 
@@ -82,6 +82,9 @@ function rowBlock(
     const first = b == 0;
     const lastBias = b + count == blocks ? bias : 0;
     spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, blocks * ROW_RECORD, rows, count);
+    if (ASC_FEATURE_RELAXED_SIMD && dtype == I8) {
+      spreadHigh(rowScratch, qa + b * ROW_RECORD, blocks * ROW_RECORD, rows, count);
+    }
     for (let p: usize = 0; p < panels - pairs; p++) {
       const isPair = p < pairs;
       const n0 = (isPair ? p : p + pairs) << 3, n1 = n0 + (pairs << 3);

@@ -1,7 +1,8 @@
 /** One quantised row, or a few, against all panels: bound by reading memory, so everything here serves the stream. */
 import { copyBias, copyRows } from './gemm_tile';
 import {
-  addPairs, addScaled, headBytes, I4, I4_HEAD, I8, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_RECORD, scales4,
+  addPairs, addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT,
+  ROW_TERM, scales4,
 } from './quant';
 import { BYTE_ONES, end, ONES, step } from './quant_relaxed';
 import { tileScratch } from './scratch';
@@ -142,7 +143,7 @@ function nibblesBlock<Count>(
       p1 += 16;
     }
   }
-  const term = v128.load32_splat(qa, 4);
+  const term = v128.load32_splat(qa, ROW_TERM);
   finish8(I4, out0, c0, i32x4.shr_s(c1, 4), w0, scale, term);
   if (isTwo<Count>()) finish8(I4, out1, d0, i32x4.shr_s(d1, 4), w1, scale, term);
 }
@@ -153,55 +154,90 @@ function nibblesBlock<Count>(
 function relaxedBlock<Count>(
   dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
 ): void {
-  const ones = v128.load(ONES), byteOnes = v128.load(BYTE_ONES), mask = v128.load(NIBBLES);
-  const term = v128.load32_splat(qa, 4);
+  if (dtype == I4) relaxedNibbles<Count>(single, out0, out1, qa, w0, w1, scale);
+  else if (load<u32>(qa, ROW_SHIFT)) relaxedBytes<Count>(single, true, out0, out1, qa, w0, w1, scale);
+  else relaxedBytes<Count>(single, false, out0, out1, qa, w0, w1, scale);
+}
+
+// @ts-ignore: decorator
+@inline
+function relaxedNibbles<Count>(
+  single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
+): void {
+  const ones = v128.load(ONES), mask = v128.load(NIBBLES);
   const zero = i32x4.splat(0);
   let c0 = zero, c1 = zero, d0 = zero, d1 = zero;
-  // The sums of the weights of I8, as in sumWeights.
-  let s0 = zero, s1 = zero, t0 = zero, t1 = zero;
-  let a = qa + ROW_HEAD, p0 = w0 + headBytes(dtype), p1 = w1 + headBytes(dtype);
+  let a = qa + ROW_HEAD, p0 = w0 + I4_HEAD, p1 = w1 + I4_HEAD;
   for (const stop = a + 32; a < stop; a += 4) {
     const x = v128.load32_splat(a);
-    if (dtype == I8) {
-      let weights = v128.load(p0);
-      c0 = step(dtype, single, c0, weights, x, ones);
-      s0 = i16x8.add(s0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
-      weights = v128.load(p0, 16);
-      c1 = step(dtype, single, c1, weights, x, ones);
-      s1 = i16x8.add(s1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
-      p0 += 32;
-      if (isTwo<Count>()) {
-        weights = v128.load(p1);
-        d0 = step(dtype, single, d0, weights, x, ones);
-        t0 = i16x8.add(t0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
-        weights = v128.load(p1, 16);
-        d1 = step(dtype, single, d1, weights, x, ones);
-        t1 = i16x8.add(t1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
-        p1 += 32;
-      }
-    } else {
-      let bytes = v128.load(p0);
-      c0 = step(dtype, single, c0, v128.and(bytes, mask), x, ones);
-      c1 = step(dtype, single, c1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
-      p0 += 16;
-      if (isTwo<Count>()) {
-        bytes = v128.load(p1);
-        d0 = step(dtype, single, d0, v128.and(bytes, mask), x, ones);
-        d1 = step(dtype, single, d1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
-        p1 += 16;
-      }
+    let bytes = v128.load(p0);
+    c0 = step(I4, single, c0, v128.and(bytes, mask), x, ones);
+    c1 = step(I4, single, c1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
+    p0 += 16;
+    if (isTwo<Count>()) {
+      bytes = v128.load(p1);
+      d0 = step(I4, single, d0, v128.and(bytes, mask), x, ones);
+      d1 = step(I4, single, d1, v128.and(i16x8.shr_u(bytes, 4), mask), x, ones);
+      p1 += 16;
     }
   }
-  if (dtype == I8) {
-    c0 = i32x4.add(c0, i32x4.dot_i16x8_s(s0, term));
-    c1 = i32x4.add(c1, i32x4.dot_i16x8_s(s1, term));
-    d0 = i32x4.add(d0, i32x4.dot_i16x8_s(t0, term));
-    d1 = i32x4.add(d1, i32x4.dot_i16x8_s(t1, term));
+  const term = v128.load32_splat(qa, ROW_TERM);
+  finish8(I4, out0, end(I4, single, c0, ones), end(I4, single, c1, ones), w0, scale, term);
+  if (isTwo<Count>()) finish8(I4, out1, end(I4, single, d0, ones), end(I4, single, d1, ones), w1, scale, term);
+}
+
+/** `fine`: rows of two bytes. */
+// @ts-ignore: decorator
+@inline
+function relaxedBytes<Count>(
+  single: bool, fine: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, scale: v128,
+): void {
+  const ones = v128.load(ONES), byteOnes = v128.load(BYTE_ONES);
+  const zero = i32x4.splat(0);
+  let c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+  let high0 = zero, high1 = zero, high2 = zero, high3 = zero;
+  // The sums of the weights, as in sumWeights.
+  let s0 = zero, s1 = zero, t0 = zero, t1 = zero;
+  let a = qa + ROW_HEAD, p0 = w0 + I8_HEAD, p1 = w1 + I8_HEAD;
+  for (const stop = a + 32; a < stop; a += 4) {
+    const x = v128.load32_splat(a), y = fine ? v128.load32_splat(a, ROW_HIGH - ROW_HEAD) : x;
+    let weights = v128.load(p0);
+    c0 = step(I8, single, c0, weights, x, ones);
+    if (fine) high0 = step(I8, single, high0, weights, y, ones);
+    s0 = i16x8.add(s0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+    weights = v128.load(p0, 16);
+    c1 = step(I8, single, c1, weights, x, ones);
+    if (fine) high1 = step(I8, single, high1, weights, y, ones);
+    s1 = i16x8.add(s1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+    p0 += 32;
+    if (isTwo<Count>()) {
+      weights = v128.load(p1);
+      d0 = step(I8, single, d0, weights, x, ones);
+      if (fine) high2 = step(I8, single, high2, weights, y, ones);
+      t0 = i16x8.add(t0, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+      weights = v128.load(p1, 16);
+      d1 = step(I8, single, d1, weights, x, ones);
+      if (fine) high3 = step(I8, single, high3, weights, y, ones);
+      t1 = i16x8.add(t1, i16x8.relaxed_dot_i8x16_i7x16_s(weights, byteOnes));
+      p1 += 32;
+    }
   }
-  finish8(dtype, out0, end(dtype, single, c0, ones), end(dtype, single, c1, ones), w0, scale, term);
+  const term = v128.load32_splat(qa, ROW_TERM);
+  const shift = load<i32>(qa, ROW_SHIFT);
+  finish8(I8, out0, whole(fine, c0, high0, s0, term, shift), whole(fine, c1, high1, s1, term, shift), w0, scale, scale);
   if (isTwo<Count>()) {
-    finish8(dtype, out1, end(dtype, single, d0, ones), end(dtype, single, d1, ones), w1, scale, term);
+    finish8(
+      I8, out1, whole(fine, d0, high2, t0, term, shift), whole(fine, d1, high3, t1, term, shift), w1, scale, scale,
+    );
   }
+}
+
+/** A block's sum: low + the offsets' part, or with two bytes low + (high + the offsets' part) · 2^shift. */
+// @ts-ignore: decorator
+@inline
+function whole(fine: bool, low: v128, high: v128, sums: v128, term: v128, shift: i32): v128 {
+  const part = i32x4.dot_i16x8_s(sums, term);
+  return i32x4.add(low, fine ? i32x4.shl(i32x4.add(high, part), shift) : part);
 }
 
 // @ts-ignore: decorator

@@ -2,21 +2,22 @@
  * The 7-bit dot product of the relaxed build. Its second operand is always within 0 … 127, and no sum of two products
  * passes 16 bits, so every processor gives the same integers.
  *
- *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v − zero) = Σ w·v + Σ w · (−zero).
+ *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v + offset) = Σ w·v + Σ w · offset, and rows of
+ *   two bytes are (Σ w·high + Σ w · offset/128) · 128 + Σ w·low.
  *   I4: rows (−127 … 127) · nibbles (0 … 15): |sum of 2| <= 3810, of 16 <= 30480: a whole block fits in 16 bits.
  *
  * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only
  * where the engine has VPDPBUSD for it.
  */
 import { addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, scales4 } from './quant';
-import { SPREAD_HEAD, SPREAD_TERMS, unpackNibbles } from './quant_spread';
+import { SPREAD_HEAD, SPREAD_HIGH, SPREAD_SHIFTS, SPREAD_TERMS, unpackNibbles } from './quant_spread';
 import { quantBlock } from './scratch';
 
 /** In memory, because V8 builds a splat anew at every use. */
 export const ONES: usize = memory.data<u16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
 export const BYTE_ONES: usize = memory.data<u32>([0x01010101, 0x01010101, 0x01010101, 0x01010101], 16);
 
-/** What a block's sum begins with: of I8 the `sums` of the weights times −zero, the row's term. */
+/** What a block's sum begins with: of I8 the `sums` of the weights times the offsets, the row's term. */
 // @ts-ignore: decorator
 @inline
 function start(dtype: i32, sums: v128, term: v128): v128 {
@@ -91,6 +92,37 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
     x = v128.load(s, SPREAD_TERMS + 48);
     let c30 = start(dtype, sums0, x), c31 = start(dtype, sums1, x);
     s += SPREAD_HEAD;
+    if (dtype == I8 && v128.any_true(v128.load(head, SPREAD_SHIFTS))) {
+      for (let p = w; p < last; p += 32, s += 64) {
+        const b0 = v128.load(p);
+        const b1 = v128.load(p, 16);
+        x = v128.load(s, SPREAD_HIGH);
+        c00 = step(dtype, single, c00, b0, x, ones);
+        c01 = step(dtype, single, c01, b1, x, ones);
+        x = v128.load(s, SPREAD_HIGH + 16);
+        c10 = step(dtype, single, c10, b0, x, ones);
+        c11 = step(dtype, single, c11, b1, x, ones);
+        x = v128.load(s, SPREAD_HIGH + 32);
+        c20 = step(dtype, single, c20, b0, x, ones);
+        c21 = step(dtype, single, c21, b1, x, ones);
+        x = v128.load(s, SPREAD_HIGH + 48);
+        c30 = step(dtype, single, c30, b0, x, ones);
+        c31 = step(dtype, single, c31, b1, x, ones);
+      }
+      s = head + SPREAD_HEAD;
+      let shift = load<i32>(head, SPREAD_SHIFTS + 0);
+      c00 = i32x4.shl(c00, shift);
+      c01 = i32x4.shl(c01, shift);
+      shift = load<i32>(head, SPREAD_SHIFTS + 4);
+      c10 = i32x4.shl(c10, shift);
+      c11 = i32x4.shl(c11, shift);
+      shift = load<i32>(head, SPREAD_SHIFTS + 8);
+      c20 = i32x4.shl(c20, shift);
+      c21 = i32x4.shl(c21, shift);
+      shift = load<i32>(head, SPREAD_SHIFTS + 12);
+      c30 = i32x4.shl(c30, shift);
+      c31 = i32x4.shl(c31, shift);
+    }
     for (let p = w; p < last; p += 32, s += 64) {
       const b0 = v128.load(p);
       const b1 = v128.load(p, 16);

@@ -4,20 +4,42 @@
  * under 2⁻¹⁰⁰ becomes zeros.
  *
  *   for I8, plain:    int16 −32767 … 32767, a = scale · v: nearly lossless
- *   for I8, relaxed:  bytes 0 … 127, a = scale · (v − zero), zero an int16 that need not lie in 0 … 127
+ *   for I8, relaxed:  7 bits, 0 … 127, or 14, 0 … 16383, a = scale · (v + offset), with an offset for the k of which
+ *                     k mod 4 is 0 or 1 and another for the rest, int16 (of 14 bits multiples of 128)
  *   for I4:           int8 −127 … 127, a = scale · v (as int16 in the plain build)
  *
- * The term beside the scale is what the products add: for I8 (−zero, −zero) as int16, of which every weight takes one;
- * for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
+ * 14 bits are two bytes of 7 and take two products. Blocks with a value far beyond the others' make most of the noise
+ * that 7 bits do (a third to nine tenths of a row's in a Llama), and are few: these have 14.
+ *
+ * The term beside the scale is what the products add: for I8 the two offsets as int16 (shifted like the higher bytes),
+ * of which the weights take one each; for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
  */
-import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_RECORD } from './quant';
+import { blocksOf, I4, I8, Q_BLOCK, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
 import { tileScratch } from './scratch';
 
 const SMALLEST: f32 = reinterpret<f32>(0x0d800000); // 2⁻¹⁰⁰
-const ZERO_LIMIT: f32 = 1.0 / 16384.0;
+const OFFSET_LIMIT: f32 = 1.0 / 16384.0;
+
+const LEVELS: f32 = 127;
+const FINE_BITS: i32 = 7;
+const FINE_MASK: i16 = 127;
+/** So many that with an offset rounded down, by 127 at most, and a rounding of each end all is under 2¹⁴. */
+const FINE_LEVELS: f32 = 16250;
+/** Blocks whose rounding makes so many times the noise that the row's blocks do on average are fine. */
+const NOISE_RATIO: f64 = 8;
+
+/** While a row is measured, where a record keeps the largest magnitude and the smallest values of the halves. */
+const TOP: usize = 4;
+const LOW: usize = 8;
 
 export function q_rows_i8w(out: usize, x: usize, M: usize, K: usize, lda: usize): void {
-  rows(I8, out, x, M, K, lda << 2);
+  if (ASC_FEATURE_RELAXED_SIMD) bytes(false, out, x, M, K, lda << 2);
+  else rows(I8, out, x, M, K, lda << 2);
+}
+
+export function q_rows_i8w_fine(out: usize, x: usize, M: usize, K: usize, lda: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) bytes(true, out, x, M, K, lda << 2);
+  else rows(I8, out, x, M, K, lda << 2);
 }
 
 export function q_rows_i4w(out: usize, x: usize, M: usize, K: usize, lda: usize): void {
@@ -28,13 +50,32 @@ export function q_rows_i4w(out: usize, x: usize, M: usize, K: usize, lda: usize)
 @inline
 function rows(dtype: i32, out: usize, x: usize, M: usize, K: usize, lda: usize): void {
   for (let row: usize = 0; row < M; row++, x += lda) {
+    for (let k: usize = 0; k < K; k += Q_BLOCK, out += ROW_RECORD) symmetric(dtype, out, blockAt(x, k, K));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function bytes(fine: bool, out: usize, x: usize, M: usize, K: usize, lda: usize): void {
+  for (let row: usize = 0; row < M; row++, x += lda) {
+    let noise: f64 = 0;
+    let to = out;
+    for (let k: usize = 0; k < K; k += Q_BLOCK, to += ROW_RECORD) noise += measure(to, blockAt(x, k, K));
+    const most = NOISE_RATIO * noise / <f64>blocksOf(K);
     for (let k: usize = 0; k < K; k += Q_BLOCK, out += ROW_RECORD) {
-      const from = x + (k << 2);
-      const block = K - k < Q_BLOCK ? filledUp(from, K - k) : from;
-      if (dtype == I8 && ASC_FEATURE_RELAXED_SIMD) asymmetric(out, block);
-      else symmetric(dtype, out, block);
+      const range = <f64>load<f32>(out);
+      if (fine || range * range > most) asymmetric(true, out, blockAt(x, k, K));
+      else asymmetric(false, out, blockAt(x, k, K));
     }
   }
+}
+
+/** Where the 32 values from k on are, the last ones filled up. */
+// @ts-ignore: decorator
+@inline
+function blockAt(x: usize, k: usize, K: usize): usize {
+  const from = x + (k << 2);
+  return K - k < Q_BLOCK ? filledUp(from, K - k) : from;
 }
 
 /** A copy of the last values of a row, zeros behind them. */
@@ -78,13 +119,10 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
   if (dtype == I4) store<f32>(out, scale * <f32>sumOfLanes(sum4), 4);
 }
 
-/**
- * v = round(x / scale) − round(min / scale) >= 0: rounding keeps the order. The scale is at least 2⁻¹⁴ of the largest
- * magnitude, so that `zero` stays within 16384.
- */
+/** Of a block: whether there are magnitudes of 2⁻¹⁰⁰ and more, and which is the largest; of each half the range. */
 // @ts-ignore: decorator
 @inline
-function asymmetric(out: usize, x: usize): void {
+function measure(out: usize, x: usize): f64 {
   let max4 = v128.load(x), min4 = max4;
   let top4 = f32x4.abs(max4);
   for (let i: usize = 16; i < Q_BLOCK << 2; i += 16) {
@@ -93,25 +131,51 @@ function asymmetric(out: usize, x: usize): void {
     min4 = f32x4.pmin(min4, values);
     top4 = i32x4.max_s(top4, f32x4.abs(values));
   }
-  const high = largestLane(max4), low = -largestLane(f32x4.neg(min4));
-  const top = largestBits(top4);
-  const isZero = top < SMALLEST;
-  const scale: f32 = isZero ? 0 : max((high - low) / 127, top * ZERO_LIMIT);
-  store<f32>(out, scale + (top - top));
-  const inverse: f32 = isZero ? 0 : 1 / scale;
+  max4 = f32x4.pmax(max4, v128.shuffle<i32>(max4, max4, 1, 0, 3, 2));
+  min4 = f32x4.pmin(min4, v128.shuffle<i32>(min4, min4, 1, 0, 3, 2));
+  const range4 = f32x4.sub(max4, min4);
+  const range = max(f32x4.extract_lane(range4, 0), f32x4.extract_lane(range4, 2));
+  store<f32>(out, range);
+  store<f32>(out, largestBits(top4), TOP);
+  store<f32>(out, f32x4.extract_lane(min4, 0), LOW);
+  store<f32>(out, f32x4.extract_lane(min4, 2), LOW + 4);
+  return <f64>range * range;
+}
 
-  const inverse4 = f32x4.splat(inverse);
-  const zero4 = nearest(f32x4.mul(f32x4.splat(low), inverse4));
-  const zero = i32x4.extract_lane(zero4, 0) & 0xffff;
-  store<u32>(out, zero << 16 | zero, 4);
-  const to = out + ROW_HEAD;
+/**
+ * v = round(x / scale) − offset >= 0, the offset being round(min / scale) (rounding keeps the order), or in fine blocks
+ * the next multiple of 128 below. The scale is at least 2⁻¹⁴ of the largest magnitude, so that the offset stays within
+ * 16384 (fine: 16512).
+ */
+// @ts-ignore: decorator
+@inline
+function asymmetric(fine: bool, out: usize, x: usize): void {
+  const range = load<f32>(out), top = load<f32>(out, TOP);
+  const low2 = v128.load64_zero(out, LOW);
+  const isZero = top < SMALLEST;
+  const scale: f32 = isZero ? 0 : max(range / (fine ? FINE_LEVELS : LEVELS), top * OFFSET_LIMIT);
+  const inverse4 = f32x4.splat(isZero ? 0 : 1 / scale);
+  let offset4 = nearest(f32x4.mul(v128.shuffle<i32>(low2, low2, 0, 0, 1, 1), inverse4));
+  if (fine) offset4 = i32x4.shr_s(offset4, FINE_BITS);
+  store<f32>(out, scale + (top - top));
+  store<u32>(out, (i32x4.extract_lane(offset4, 0) & 0xffff) | i32x4.extract_lane(offset4, 2) << 16, ROW_TERM);
+  store<u32>(out, fine ? FINE_BITS : 0, ROW_SHIFT);
+  if (fine) offset4 = i32x4.shl(offset4, FINE_BITS);
   for (let i: usize = 0; i < Q_BLOCK; i += 16) {
     const from = x + (i << 2);
-    const v0 = i32x4.sub(rounded(from, inverse4), zero4), v1 = i32x4.sub(rounded(from + 16, inverse4), zero4);
-    const v2 = i32x4.sub(rounded(from + 32, inverse4), zero4), v3 = i32x4.sub(rounded(from + 48, inverse4), zero4);
-    const values = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(v0, v1), i16x8.narrow_i32x4_s(v2, v3));
-    // A rounding error of the division may make it 128.
-    v128.store(to + i, i8x16.min_u(values, i8x16.splat(127)));
+    const v0 = i32x4.sub(rounded(from, inverse4), offset4), v1 = i32x4.sub(rounded(from + 16, inverse4), offset4);
+    const v2 = i32x4.sub(rounded(from + 32, inverse4), offset4), v3 = i32x4.sub(rounded(from + 48, inverse4), offset4);
+    const a = i16x8.narrow_i32x4_s(v0, v1), b = i16x8.narrow_i32x4_s(v2, v3);
+    const to = out + i;
+    if (fine) {
+      const mask = i16x8.splat(FINE_MASK);
+      v128.store(to, i8x16.narrow_i16x8_u(v128.and(a, mask), v128.and(b, mask)), ROW_HEAD);
+      const high = i8x16.narrow_i16x8_u(i16x8.shr_s(a, FINE_BITS), i16x8.shr_s(b, FINE_BITS));
+      v128.store(to, i8x16.min_u(high, i8x16.splat(127)), ROW_HIGH);
+    } else {
+      // A rounding error of the division may make it 128.
+      v128.store(to, i8x16.min_u(i8x16.narrow_i16x8_u(a, b), i8x16.splat(127)), ROW_HEAD);
+    }
   }
 }
 
@@ -138,13 +202,6 @@ function nearest(x: v128): v128 {
 function largestBits(x: v128): f32 {
   x = i32x4.max_s(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1));
   return f32x4.extract_lane(i32x4.max_s(x, v128.shuffle<i32>(x, x, 1, 0, 3, 2)), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function largestLane(x: v128): f32 {
-  x = f32x4.pmax(x, v128.shuffle<i32>(x, x, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.pmax(x, v128.shuffle<i32>(x, x, 1, 0, 3, 2)), 0);
 }
 
 // @ts-ignore: decorator

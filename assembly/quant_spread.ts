@@ -1,16 +1,21 @@
 /** Rows spread out for the tiles of quantised products, once for all panels. */
-import { K_BLOCK, ROW_BLOCK } from './blocks';
-import { I4, ROW_HEAD, ROW_RECORD } from './quant';
+import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK } from './blocks';
+import { I4, I8, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
 
 /** Rows of a tile. */
 export const SPREAD_ROWS: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 /** The rows' scales, then their terms (of I8 only in the relaxed build), in four equal lanes each. */
 export const SPREAD_TERMS: usize = SPREAD_ROWS * 16;
-export const SPREAD_HEAD: usize = SPREAD_ROWS * 32;
+/** Of the relaxed build the rows' shifts, int32: where one is not 0, SPREAD_HIGH further on lie the higher bytes. */
+export const SPREAD_SHIFTS: usize = SPREAD_ROWS * 32;
+export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? SPREAD_ROWS * 4 : 0);
 /** One block of a tile's rows: the head, then [8 groups of 4 k][rows][16 bytes: the 4 k over and over]. */
 export const SPREAD_RECORD: usize = SPREAD_HEAD + 8 * SPREAD_ROWS * 16;
 /** What spread rows may take of rowScratch. */
-export const SPREAD_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
+export const SPREAD_BYTES: usize = ASC_FEATURE_RELAXED_SIMD
+  ? 12 * (QUANT_ROW_BLOCK / SPREAD_ROWS) * SPREAD_RECORD
+  : ROW_BLOCK * K_BLOCK * 16;
+export const SPREAD_HIGH: usize = SPREAD_BYTES;
 
 /** Rows (each rowBytes long) to [blocks][tiles][SPREAD_RECORD]; rows that are missing become zeros. */
 export function spreadRows(dtype: i32, s: usize, qa: usize, rowBytes: usize, rows: usize, blocks: usize): void {
@@ -23,10 +28,33 @@ export function spreadRows(dtype: i32, s: usize, qa: usize, rowBytes: usize, row
     let to = s + row / SPREAD_ROWS * SPREAD_RECORD;
     for (let b: usize = 0; b < blocks; b++, to += blockBytes, from += ROW_RECORD) {
       v128.store(to + place, v128.load32_splat(from));
-      v128.store(to + place, v128.load32_splat(from, 4), SPREAD_TERMS);
+      v128.store(to + place, v128.load32_splat(from, ROW_TERM), SPREAD_TERMS);
+      if (ASC_FEATURE_RELAXED_SIMD && dtype == I8) {
+        store<u32>(to + (place >> 2), load<u32>(from, ROW_SHIFT), SPREAD_SHIFTS);
+      }
       spreadValues(dtype, to + SPREAD_HEAD + place, from + ROW_HEAD);
     }
   }
+}
+
+/** The higher bytes of tiles where a row has some; zeros of the other rows. */
+export function spreadHigh(s: usize, qa: usize, rowBytes: usize, rows: usize, blocks: usize): void {
+  for (let b: usize = 0; b < blocks; b++, qa += ROW_RECORD) {
+    for (let row: usize = 0; row < rows; row += SPREAD_ROWS, s += SPREAD_RECORD) {
+      if (!v128.any_true(v128.load(s, SPREAD_SHIFTS))) continue;
+      for (let r: usize = 0; r < SPREAD_ROWS; r++) {
+        const to = s + SPREAD_HIGH + SPREAD_HEAD + (r << 4);
+        if (load<u32>(s + (r << 2), SPREAD_SHIFTS)) spreadValues(I8, to, qa + (row + r) * rowBytes + ROW_HIGH);
+        else clearValues(to);
+      }
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function clearValues(to: usize): void {
+  for (const end = to + 8 * SPREAD_ROWS * 16; to < end; to += SPREAD_ROWS * 16) v128.store(to, i32x4.splat(0));
 }
 
 // @ts-ignore: decorator

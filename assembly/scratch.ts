@@ -4,8 +4,10 @@
  * `memory.data`, because the binary would carry their zeros.)
  */
 import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
+import { SPREAD_BYTES } from './quant_spread';
 
-const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
+/** In the relaxed build room for two bytes of every value, of which the second ones are mostly missing. */
+const ROW_BYTES: usize = ASC_FEATURE_RELAXED_SIMD ? 2 * SPREAD_BYTES : ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;

@@ -70,6 +70,6 @@ function quantizedProduct(
       quantize(scratch, a, M, K, K);
       gemm(out, scratch, w, 0, M, N, K, N);
     },
-    scratchBytes: (M, K) => M * quantizedRowBytes(K, relaxed),
+    scratchBytes: (M, K) => M * quantizedRowBytes(K),
   };
 }

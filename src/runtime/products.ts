@@ -4,7 +4,7 @@ import { quantizedRowBytes } from './quantized-rows.js';
 import { evenAxis, productSteps } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
-import { isQuantized, type PanelDtype, panelBytes, type QuantizedDtype, type Weight } from './weight.js';
+import { isQuantized, type PanelDtype, panelBytes, type Weight } from './weight.js';
 
 /** Rows of a product taken at once. */
 const STEP_ROWS = 120;
@@ -15,6 +15,8 @@ const STEP_QUANTIZED_ROWS = 128;
 export interface Linear {
   readonly weight: Weight;
   readonly bias?: Weight | null;
+  /** With int8 weights: x in more than 7 bits in every build, which costs time where many rows are multiplied. */
+  readonly fine?: boolean;
 }
 
 const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
@@ -29,14 +31,15 @@ const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
 export function* products(engine: Engine, x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
   const outs = linears.map(({ weight: { N, K } }) => engine.tensor(x.size / K, N));
   const mark = engine.activations.mark();
-  const quantized = new Map<QuantizedDtype, number>();
+  const quantized = new Map<keyof Kernels, number>();
   for (const [i, linear] of linears.entries()) {
     const { dtype, K } = linear.weight;
     if (outs[i].size === 0) continue;
     if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
     else {
-      const rows = quantized.get(dtype) ?? quantize(engine, x, K, dtype);
-      quantized.set(dtype, rows);
+      const kernel = dtype === 'I4' ? 'q_rows_i4w' : linear.fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
+      const rows = quantized.get(kernel) ?? quantize(engine, x, K, kernel);
+      quantized.set(kernel, rows);
       yield* quantizedProduct(engine, outs[i], rows, linear);
     }
   }
@@ -51,13 +54,13 @@ function product(engine: Engine, out: Tensor, x: Tensor, { weight, bias }: Linea
   return split(engine, out, weight, args, STEP_ROWS, 4 * K);
 }
 
-/** Rows of K values for products with weights of this dtype: their pointer. */
-function quantize(engine: Engine, x: Tensor, K: number, dtype: QuantizedDtype): number {
+/** Rows of K values for quantised products: their pointer. */
+function quantize(engine: Engine, x: Tensor, K: number, kernel: keyof Kernels): number {
   const M = x.size / K;
-  const bytes = quantizedRowBytes(K, engine.relaxed);
+  const bytes = quantizedRowBytes(K);
   const rows = engine.activations.allocate(M * bytes);
   engine.call({
-    kernel: dtype === 'I8' ? 'q_rows_i8w' : 'q_rows_i4w',
+    kernel,
     args: [rows, x.pointer, M, K, K],
     axes: [evenAxis(engine.threads, 2, M, K, [0, bytes, 1, 4 * K])],
   });
@@ -67,7 +70,7 @@ function quantize(engine: Engine, x: Tensor, K: number, dtype: QuantizedDtype): 
 function quantizedProduct(engine: Engine, out: Tensor, rows: number, { weight, bias }: Linear): Steps<void> {
   const { N, K } = weight;
   const args = [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, out.rows, N, K, N];
-  return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, quantizedRowBytes(K, engine.relaxed));
+  return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, quantizedRowBytes(K));
 }
 
 /** A product's call, split over columns and rows. @param args out, rows, weight, bias, M, N … */

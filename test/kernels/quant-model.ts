@@ -79,9 +79,12 @@ export interface QuantizedRows {
   scales: Float32Array;
 }
 
-/** x `[M][K]`. `int16`: int8 weights, plain build. `zero`: int8 weights, relaxed build. `int8`: int4 weights. */
+/**
+ * x `[M][K]`. `int16`: int8 weights, plain build. `offset`: int8 weights, relaxed build; `fine`: the same with 14 bits
+ * throughout. `int8`: int4 weights.
+ */
 export function quantizedRows(
-  kind: 'int16' | 'zero' | 'int8',
+  kind: 'int16' | 'offset' | 'fine' | 'int8',
   x: Float32Array,
   M: number,
   K: number,
@@ -90,13 +93,21 @@ export function quantizedRows(
   const v = new Int32Array(M * K);
   const scales = new Float32Array(M * blocks);
   for (let m = 0; m < M; m++) {
-    for (let block = 0; block < blocks; block++) {
-      const from = m * K + block * QUANT_BLOCK;
-      const count = Math.min(QUANT_BLOCK, K - block * QUANT_BLOCK);
+    const row = Array.from({ length: blocks }, (_, block) => {
       const values = new Float32Array(QUANT_BLOCK);
-      values.set(x.subarray(from, from + count));
-      const b = kind === 'zero' ? asymmetric(values) : symmetric(values, kind === 'int16' ? 32767 : 127);
-      v.set(b.v.subarray(0, count), from);
+      values.set(x.subarray(m * K + block * QUANT_BLOCK, Math.min(m * K + (block + 1) * QUANT_BLOCK, (m + 1) * K)));
+      return values;
+    });
+    const noises = row.map((values) => widerHalf(values) ** 2);
+    const most = (8 * noises.reduce((sum, noise) => sum + noise, 0)) / blocks;
+    for (const [block, values] of row.entries()) {
+      const b =
+        kind === 'int16'
+          ? symmetric(values, 32767)
+          : kind === 'int8'
+            ? symmetric(values, 127)
+            : asymmetric(values, kind === 'fine' || noises[block]! > most);
+      v.set(b.v.subarray(0, K - block * QUANT_BLOCK), m * K + block * QUANT_BLOCK);
       scales[m * blocks + block] = b.scale;
     }
   }
@@ -111,15 +122,22 @@ function symmetric(values: Float32Array, levels: number) {
   return { v: Int32Array.from(values, (value) => nearest(fround(value * inverse))), scale };
 }
 
-function asymmetric(values: Float32Array) {
-  const high = values.reduce((t, value) => Math.max(t, value), Number.NEGATIVE_INFINITY);
-  const low = values.reduce((t, value) => Math.min(t, value), Number.POSITIVE_INFINITY);
-  const top = Math.max(high, -low);
+/** k mod 4 is 0 or 1; 2 or 3. */
+const halves = (values: Float32Array) => [0, 2].map((r) => values.filter((_, k) => (k & 2) === r));
+const widerHalf = (values: Float32Array) =>
+  Math.max(...halves(values).map((half) => fround(Math.max(...half) - Math.min(...half))));
+
+function asymmetric(values: Float32Array, fine: boolean) {
+  const top = values.reduce((t, value) => Math.max(t, Math.abs(value)), 0);
   if (top < 2 ** -100) return { v: new Int32Array(QUANT_BLOCK), scale: 0 };
-  const scale = Math.max(fround(fround(high - low) / 127), fround(top / 16384));
+  const scale = Math.max(fround(widerHalf(values) / (fine ? 16250 : 127)), fround(top / 16384));
   const inverse = fround(1 / scale);
-  const zero = nearest(fround(low * inverse));
-  const v = Int32Array.from(values, (value) => Math.min(127, nearest(fround(value * inverse)) - zero) + zero);
+  const lows = halves(values).map((half) => nearest(fround(Math.min(...half) * inverse)));
+  const offsets = fine ? lows.map((low) => 128 * Math.floor(low / 128)) : lows;
+  const v = Int32Array.from(values, (value, k) => {
+    const offset = offsets[(k & 2) >> 1]!;
+    return Math.min(fine ? 16383 : 127, nearest(fround(value * inverse)) - offset) + offset;
+  });
   return { v, scale: fround(scale + (scale - scale)) };
 }
 

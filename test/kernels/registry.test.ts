@@ -9,6 +9,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_bf16w_gemm: 11,
   f32_f16w_gemm: 11,
   q_rows_i8w: 5,
+  q_rows_i8w_fine: 5,
   q_rows_i4w: 5,
   f32_i8w_gemm: 8,
   f32_i4w_gemm: 8,
