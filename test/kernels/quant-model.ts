@@ -95,7 +95,9 @@ export function quantizedRows(
   for (let m = 0; m < M; m++) {
     const row = Array.from({ length: blocks }, (_, block) => {
       const values = new Float32Array(QUANT_BLOCK);
-      values.set(x.subarray(m * K + block * QUANT_BLOCK, Math.min(m * K + (block + 1) * QUANT_BLOCK, (m + 1) * K)));
+      values.set(
+        x.subarray(m * K + block * QUANT_BLOCK, Math.min(m * K + (block + 1) * QUANT_BLOCK, (m + 1) * K)),
+      );
       return values;
     });
     const noises = row.map((values) => widerHalf(values) ** 2);
