@@ -27,7 +27,7 @@ export function quantGemv(
   const panelBytes = blocks * recordBytes(dtype);
   const rowBytes = blocks * ROW_RECORD;
   for (let left = N >> 3; left; ) {
-    const streams = left < 2 ? 1 : min<usize>(STREAMS, left & ~<usize>1);
+    const streams: usize = left < 2 ? 1 : min(STREAMS, left & ~1);
     const each = left / streams;
     for (let i: usize = 0; i < each; i++) {
       for (let row: usize = 0; row < M; row++) {

@@ -50,7 +50,7 @@ export function* head({ ops, weights }: Model, hidden: Tensor, tokens: readonly 
   const width = hidden.columns;
   const rows = engine.tensor(tokens.length, width);
   ops.copyRows(rows, 0, hidden, engine.uploadInt32(tokens), tokens.length);
-  return yield* ops.linear(rows, weights.lm_head);
+  return yield* ops.linear(rows, { weight: weights.lm_head });
 }
 
 /**
