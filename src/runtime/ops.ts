@@ -143,9 +143,8 @@ export class Ops {
   rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
     // One token's products may lie side by side: their heads are turned in one go.
     const isOne = q.rows === 1 && k.pointer === q.pointer + 4 * q.size;
-    if (isOne) return this.#rope(new Tensor(q.pointer, [1, q.size + k.size]), cos, sin, dim);
-    this.#rope(q, cos, sin, dim);
-    this.#rope(k, cos, sin, dim);
+    const both = isOne ? [new Tensor(q.pointer, [1, q.size + k.size])] : [q, k];
+    for (const x of both) this.#rope(x, cos, sin, dim);
   }
 
   #rope(x: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
