@@ -104,6 +104,8 @@ function* embeddings(
   const positions = new Int32Array(count * patches);
   const size = channels * height * width;
   for (let i = 0; i < count; i++) {
+    // While calls wait, pixels would take memory of their own.
+    yield* engine.drain();
     const mark = engine.activations.mark();
     const start = images.indices[first + i] * size;
     const pixels = engine.upload(images.pixels.subarray(start, start + size), [channels, height, width]);
