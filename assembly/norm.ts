@@ -1,13 +1,18 @@
-/** LayerNorm and RMSNorm in two passes. Sums run in four float64 lanes, added up in order, then what is left over. */
+/**
+ * LayerNorm and RMSNorm in two passes. Sums run in four float64 lanes, added up in order, then what is left over. With a
+ * `branch` each row of x first becomes x + branch, as f32_add has it, while it is in the first-level cache anyway.
+ */
+import { f32_add } from './elementwise';
 import { lowF64, lanes4, pack4 } from './f64';
 
 /** rows of n: (x − mean) / √(var + eps) · weight + bias. */
 export function f32_layer_norm(
-  out: usize, x: usize, weight: usize, bias: usize, rows: usize, n: usize, eps: f64,
+  out: usize, x: usize, weight: usize, bias: usize, rows: usize, n: usize, eps: f64, branch: usize,
 ): void {
   const rowBytes = n << 2;
   const whole = rowBytes & ~15;
   for (let r: usize = 0; r < rows; r++) {
+    if (branch) f32_add(x, x, branch + r * rowBytes, n);
     const mean = rowSum(x, n) / <f64>n;
     const inverse = 1 / sqrt<f64>(squaredDistance(x, n, mean) / <f64>n + eps);
     const mean2 = f64x2.splat(mean);
@@ -31,10 +36,13 @@ export function f32_layer_norm(
 }
 
 /** rows of n: x / √(mean(x²) + eps) · weight. */
-export function f32_rms_norm(out: usize, x: usize, weight: usize, rows: usize, n: usize, eps: f64): void {
+export function f32_rms_norm(
+  out: usize, x: usize, weight: usize, rows: usize, n: usize, eps: f64, branch: usize,
+): void {
   const rowBytes = n << 2;
   const whole = rowBytes & ~15;
   for (let r: usize = 0; r < rows; r++) {
+    if (branch) f32_add(x, x, branch + r * rowBytes, n);
     const inverse = 1 / sqrt<f64>(squaredDistance(x, n, 0) / <f64>n + eps);
     const inverse2 = f64x2.splat(inverse);
     let i: usize = 0;

@@ -13,9 +13,12 @@ const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0,
 const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
 
 /**
- * Two panels at a time, half the matrix apart: two long streams (see gemv.ts). A few rows take turns over them, which
- * reads the weights from memory once; ldc in bytes.
+ * Panels that are read side by side, far apart: the processor fetches some lines ahead of each stream, and with two streams
+ * waits for memory whenever it has done the arithmetic on them. Even: two panels share the loads of the row.
  */
+const STREAMS: usize = 6;
+
+/** A few rows take turns over the panels, which reads the weights from memory once; ldc in bytes. */
 // @ts-ignore: decorator
 @inline
 export function quantGemv(
@@ -24,64 +27,66 @@ export function quantGemv(
 ): void {
   const panelBytes = blocks * recordBytes(dtype);
   const rowBytes = blocks * ROW_RECORD;
-  const whole = N >> 3;
-  const half = whole >> 1;
-  const apart = half * panelBytes;
-  const outApart = half << 5;
-  for (let i: usize = 0; i < half; i++) {
-    for (let row: usize = 0; row < M; row++) {
-      const to = out + row * ldc;
-      const bias1 = bias ? bias + outApart : 0;
-      panels<Two>(dtype, single, to, to + outApart, qa + row * rowBytes, w, w + apart, bias, bias1, blocks);
+  for (let left = N >> 3; left; ) {
+    const streams: usize = left < 2 ? 1 : min(STREAMS, left & ~1);
+    const each = left / streams;
+    for (let i: usize = 0; i < each; i++) {
+      for (let row: usize = 0; row < M; row++) {
+        panels(dtype, single, out + row * ldc, qa + row * rowBytes, w, bias, streams, each, panelBytes);
+      }
+      w += panelBytes;
+      out += 32;
+      if (bias) bias += 32;
     }
-    w += panelBytes;
-    out += 32;
-    if (bias) bias += 32;
-  }
-  w += apart;
-  out += outApart;
-  if (bias) bias += outApart;
-  if (whole & 1) {
-    for (let row: usize = 0; row < M; row++) {
-      panels<One>(dtype, single, out + row * ldc, 0, qa + row * rowBytes, w, 0, bias, 0, blocks);
-    }
-    w += panelBytes;
-    out += 32;
-    if (bias) bias += 32;
+    const passed = each * (streams - 1);
+    w += passed * panelBytes;
+    out += passed << 5;
+    if (bias) bias += passed << 5;
+    left -= each * streams;
   }
   const columns = N & 7;
   if (columns) {
     if (bias) bias = copyBias(bias, columns);
     for (let row: usize = 0; row < M; row++) {
-      panels<One>(dtype, single, tileScratch, 0, qa + row * rowBytes, w, 0, bias, 0, blocks);
+      panels(dtype, single, tileScratch, qa + row * rowBytes, w, bias, 1, 1, panelBytes);
       copyRows(out + row * ldc, 32, tileScratch, 32, 1, columns);
     }
   }
 }
 
+/** The row qa against `streams` panels (one, or an even number), each `apart` panels from the one before, block by block. */
+// @ts-ignore: decorator
+@inline
+function panels(
+  dtype: i32, single: bool, out: usize, qa: usize, w: usize, bias: usize, streams: usize, apart: usize,
+  panelBytes: usize,
+): void {
+  const outApart = apart << 5;
+  const outEnd = out + streams * outApart;
+  for (let to = out; to < outEnd; to += outApart) clear(to);
+  apart *= panelBytes;
+  for (const end = w + panelBytes; w < end; w += recordBytes(dtype), qa += ROW_RECORD) {
+    if (streams == 1) block<One>(dtype, single, out, 0, qa, w, 0);
+    for (let to = out, from = w, s = streams >> 1; s; s--, to += 2 * outApart, from += 2 * apart) {
+      block<Two>(dtype, single, to, to + outApart, qa, from, from + apart);
+    }
+  }
+  if (bias) for (; out < outEnd; out += outApart, bias += outApart) addBias(out, bias);
+}
+
 class One {}
 class Two {}
 
-/** One or two panels (the type parameter is the count) against the row qa. */
+/** One block of one or two panels (the type parameter is the count) and of the row at qa. */
 // @ts-ignore: decorator
 @inline
-function panels<Count>(
-  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize, bias0: usize, bias1: usize,
-  blocks: usize,
+function block<Count>(
+  dtype: i32, single: bool, out0: usize, out1: usize, qa: usize, w0: usize, w1: usize,
 ): void {
-  clear(out0);
-  if (isTwo<Count>()) clear(out1);
-  for (; blocks; blocks--) {
-    const scale = v128.load32_splat(qa);
-    if (ASC_FEATURE_RELAXED_SIMD) relaxedBlock<Count>(dtype, single, out0, out1, qa, w0, w1, scale);
-    else if (dtype == I8) bytesBlock<Count>(out0, out1, qa, w0, w1, scale);
-    else nibblesBlock<Count>(out0, out1, qa, w0, w1, scale);
-    qa += ROW_RECORD;
-    w0 += recordBytes(dtype);
-    w1 += recordBytes(dtype);
-  }
-  if (bias0) addBias(out0, bias0);
-  if (isTwo<Count>() && bias1) addBias(out1, bias1);
+  const scale = v128.load32_splat(qa);
+  if (ASC_FEATURE_RELAXED_SIMD) relaxedBlock<Count>(dtype, single, out0, out1, qa, w0, w1, scale);
+  else if (dtype == I8) bytesBlock<Count>(out0, out1, qa, w0, w1, scale);
+  else nibblesBlock<Count>(out0, out1, qa, w0, w1, scale);
 }
 
 /** int16 rows, int8 weights. */

@@ -177,8 +177,8 @@ function benchElementwise(
     f32_add: () => kernels.f32_add(out, x, y, values),
     f32_gelu_tanh: () => kernels.f32_gelu_tanh(out, x, values),
     f32_silu_mul: () => kernels.f32_silu_mul(out, x, y, values),
-    f32_layer_norm: () => kernels.f32_layer_norm(out, x, y, y, rows, n, 1e-6),
-    f32_rms_norm: () => kernels.f32_rms_norm(out, x, y, rows, n, 1e-6),
+    f32_layer_norm: () => kernels.f32_layer_norm(out, x, y, y, rows, n, 1e-6, 0),
+    f32_rms_norm: () => kernels.f32_rms_norm(out, x, y, rows, n, 1e-6, 0),
     f32_softmax: () => kernels.f32_softmax(out, rows, n, n),
   };
   fill(y, values);

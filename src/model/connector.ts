@@ -39,7 +39,7 @@ export function* connector(
     const target = shuffled.slice(image * states, states);
     ops.pixelShuffle(target, source, side, scale);
   }
-  const out = yield* ops.linear(shuffled, projection);
+  const out = yield* ops.linear(shuffled, { weight: projection });
   if (tap) yield* tap(`${PATH}.modality_projection.proj`, out);
   if (tap) yield* tap(`${PATH}.modality_projection`, out);
   if (tap) yield* tap(PATH, out);

@@ -50,8 +50,7 @@ export function* head({ ops, weights }: Model, hidden: Tensor, tokens: readonly 
   const width = hidden.columns;
   const rows = engine.tensor(tokens.length, width);
   ops.copyRows(rows, 0, hidden, engine.uploadInt32(tokens), tokens.length);
-  const [scores] = yield* ops.linears(rows, [{ weight: weights.lm_head, fine: true }]);
-  return scores;
+  return yield* ops.linear(rows, { weight: weights.lm_head, fine: true });
 }
 
 /**

@@ -24,30 +24,29 @@ export interface Rotary {
   sin: Tensor;
 }
 
-/** Causal grouped-query attention over the cache (LlamaAttention): [tokens, hidden_size]. */
+/** Causal grouped-query attention over the cache (LlamaAttention): into `out` [tokens, hidden_size], which may be x. */
 export function* attention(
   context: LayerContext,
   weights: TextLayerWeights,
   x: Tensor,
   path: string,
-): Steps<Tensor> {
+  out: Tensor,
+): Steps<void> {
   const { ops, config, tokens, index, rotary, observers } = context;
   const { tap } = observers;
   const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
   if (tap) yield* tap(`${path}.q_proj`, q);
   if (tap) yield* tap(`${path}.k_proj`, k);
   if (tap) yield* tap(`${path}.v_proj`, v);
-  ops.rope(q, rotary.cos, rotary.sin, config.head_dim);
-  ops.rope(k, rotary.cos, rotary.sin, config.head_dim);
+  ops.rope(q, k, rotary.cos, rotary.sin, config.head_dim);
 
   const mixed = ops.engine.tensor(q.rows, q.columns);
   const matrix = observers.attentions && new AttentionMatrix(context);
   for (const row of tokens.rows.keys()) yield* rowAttention(context, row, q, k, v, mixed, matrix);
   if (matrix) observers.attentions?.(index, matrix.value);
-  const out = yield* ops.linear(mixed, weights.o_proj.weight, weights.o_proj.bias);
+  yield* ops.linear(mixed, weights.o_proj, out);
   if (tap) yield* tap(`${path}.o_proj`, out);
   if (tap) yield* tap(path, out);
-  return out;
 }
 
 /** One row of the batch: its keys go into the cache, then each run of its tokens attends to what it may see. */

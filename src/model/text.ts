@@ -1,10 +1,11 @@
 import type { Engine } from '../runtime/engine.js';
-import type { Ops } from '../runtime/ops.js';
+import type { Activation, Ops } from '../runtime/ops.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import { ACTIVATION_KERNELS } from './activations.js';
 import type { KVCache } from './cache.js';
 import type { SmolVLMTextConfig } from './config.js';
+import { ResidualStream } from './residual-stream.js';
 import { scaleFrequencies } from './rope-scaling.js';
 import type { StageTap } from './taps.js';
 import { attention, type LayerContext, type Rotary } from './text-attention.js';
@@ -47,13 +48,14 @@ export function* textModel(
   }
   const rotary = rotaryTables(ops, config, tokens.positions);
   if (observers.hidden) yield* observers.hidden(0, hidden, tokens);
+  const stream = new ResidualStream(ops, hidden);
   for (let index = 0; index < weights.layers.length; index++) {
     const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
     const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
-    yield* decoderLayer(context, layer, hidden);
+    yield* decoderLayer(context, layer, stream);
     if (index + 1 < weights.layers.length && observers.hidden)
-      yield* observers.hidden(index + 1, hidden, tokens);
+      yield* observers.hidden(index + 1, stream.hidden, tokens);
     engine.activations.release(mark);
     if (observers.layers) {
       yield* engine.drain();
@@ -67,7 +69,7 @@ export function* textModel(
     );
   }
   cache.seen += tokens.sequence;
-  const out = ops.rmsNorm(hidden, weights.norm, config.rms_norm_eps);
+  const out = stream.rmsNorm(weights.norm, config.rms_norm_eps);
   if (tap) yield* tap(`${PATH}.norm`, out);
   if (tap) yield* tap(PATH, out);
   if (observers.hidden) yield* observers.hidden(weights.layers.length, out, tokens);
@@ -96,30 +98,47 @@ export function rotaryFrequencies({ engine }: Ops, config: SmolVLMTextConfig): n
 }
 
 /** In place (LlamaDecoderLayer). */
-function* decoderLayer(context: LayerContext, weights: TextLayerWeights, hidden: Tensor): Steps<void> {
+function* decoderLayer(
+  context: LayerContext,
+  weights: TextLayerWeights,
+  stream: ResidualStream,
+): Steps<void> {
   const { ops, config, observers, index } = context;
   const { tap } = observers;
   const { activations } = ops.engine;
   const path = `${PATH}.layers.${index}`;
   const mark = activations.mark();
-  let x = ops.rmsNorm(hidden, weights.input_layernorm, config.rms_norm_eps);
+  let x = stream.rmsNorm(weights.input_layernorm, config.rms_norm_eps);
   if (tap) yield* tap(`${path}.input_layernorm`, x);
-  x = yield* attention(context, weights, x, `${path}.self_attn`);
-  ops.add(hidden, x);
+  yield* attention(context, weights, x, `${path}.self_attn`, stream.branch);
+  stream.add();
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
-  x = ops.rmsNorm(hidden, weights.post_attention_layernorm, config.rms_norm_eps);
+  x = stream.rmsNorm(weights.post_attention_layernorm, config.rms_norm_eps);
   if (tap) yield* tap(`${path}.post_attention_layernorm`, x);
   const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
-  if (tap) yield* tap(`${path}.mlp.gate_proj`, gate);
-  yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], gate);
-  if (tap) yield* tap(`${path}.mlp.act_fn`, gate);
-  if (tap) yield* tap(`${path}.mlp.up_proj`, up);
-  ops.multiply(gate, up);
-  x = yield* ops.linear(gate, weights.down_proj.weight, weights.down_proj.bias);
+  yield* gated(ops, ACTIVATION_KERNELS[config.hidden_act], gate, up, `${path}.mlp`, tap);
+  x = yield* ops.linear(gate, weights.down_proj, stream.branch);
   if (tap) yield* tap(`${path}.mlp.down_proj`, x);
   if (tap) yield* tap(`${path}.mlp`, x);
-  ops.add(hidden, x);
-  if (tap) yield* tap(path, hidden);
+  stream.add();
+  if (tap) yield* tap(path, stream.hidden);
+}
+
+/** In place: gate = activation(gate)·up, in two steps for a tap between them. */
+function* gated(
+  ops: Ops,
+  name: Activation,
+  gate: Tensor,
+  up: Tensor,
+  path: string,
+  tap?: StageTap,
+): Steps<void> {
+  if (!tap) return yield* ops.gate(name, gate, up);
+  yield* tap(`${path}.gate_proj`, gate);
+  yield* ops.activation(name, gate);
+  yield* tap(`${path}.act_fn`, gate);
+  yield* tap(`${path}.up_proj`, up);
+  ops.multiply(gate, up);
 }

@@ -7,6 +7,7 @@ import { ACTIVATION_KERNELS } from './activations.js';
 import type { PositionDtype, SmolVLMVisionConfig } from './config.js';
 import type { KeptImages } from './images.js';
 import { visionPositionIds } from './position-ids.js';
+import { ResidualStream } from './residual-stream.js';
 import type { StageTap } from './taps.js';
 import type { VisionLayerWeights, VisionWeights } from './weights.js';
 
@@ -59,22 +60,22 @@ export function* visionTransformer(
   const { engine } = ops;
   const { tap } = observers;
   const keys = visibleKeys(engine, images, first, count);
-  const hidden = yield* embeddings(ops, weights, config, images, first, count, positionDtype, tap);
+  const embedded = yield* embeddings(ops, weights, config, images, first, count, positionDtype, tap);
+  const stream = new ResidualStream(ops, embedded);
   for (let index = 0; index < weights.layers.length; index++) {
     const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
-    if (observers.hidden) yield* observers.hidden(index, hidden);
-    yield* encoderLayer(ops, layer, config, hidden, keys, index, observers);
+    if (observers.hidden) yield* observers.hidden(index, stream.hidden);
+    yield* encoderLayer(ops, layer, config, stream, keys, index, observers);
     engine.activations.release(mark);
     if (observers.layers) {
       yield* engine.drain();
       observers.layers(index + 1, weights.layers.length);
     }
   }
-  if (observers.hidden) yield* observers.hidden(weights.layers.length, hidden);
-  if (tap) yield* tap(`${PATH}.encoder`, hidden);
-  const { weight, bias } = weights.post_layernorm;
-  const out = ops.layerNorm(hidden, weight, bias, config.layer_norm_eps);
+  if (observers.hidden) yield* observers.hidden(weights.layers.length, stream.hidden);
+  if (tap) yield* tap(`${PATH}.encoder`, stream.hidden);
+  const out = stream.layerNorm(weights.post_layernorm, config.layer_norm_eps);
   if (tap) yield* tap(`${PATH}.post_layernorm`, out);
   if (tap) yield* tap(PATH, out);
   return out;
@@ -97,13 +98,14 @@ function* embeddings(
   const rows = Math.floor(height / patch_size);
   const columns = Math.floor(width / patch_size);
   const patches = rows * columns;
-  const { weight, bias } = weights.patch_embedding;
-  const hidden = engine.tensor(count * patches, weight.N);
+  const hidden = engine.tensor(count * patches, weights.patch_embedding.weight.N);
   const scope = engine.activations.mark();
   const inputs = engine.tensor(count * patches, channels * patch_size * patch_size);
   const positions = new Int32Array(count * patches);
   const size = channels * height * width;
   for (let i = 0; i < count; i++) {
+    // While calls wait, pixels would take memory of their own.
+    yield* engine.drain();
     const mark = engine.activations.mark();
     const start = images.indices[first + i] * size;
     const pixels = engine.upload(images.pixels.subarray(start, start + size), [channels, height, width]);
@@ -114,7 +116,7 @@ function* embeddings(
     positions.set(visionPositionIds(mask, rows, columns, num_patches_per_side, positionDtype), i * patches);
     yield;
   }
-  const embedded = yield* ops.linear(inputs, weight, bias);
+  const embedded = yield* ops.linear(inputs, weights.patch_embedding);
   ops.copyRows(hidden, 0, embedded, 0, embedded.rows);
   if (tap) yield* tap(`${PATH}.embeddings.patch_embedding`, hidden);
   const position = ops.gather(weights.position_embedding, engine.uploadInt32(positions), positions.length);
@@ -130,37 +132,39 @@ function* encoderLayer(
   ops: Ops,
   weights: VisionLayerWeights,
   config: SmolVLMVisionConfig,
-  hidden: Tensor,
+  stream: ResidualStream,
   keys: VisibleKeys[],
   index: number,
   observers: VisionObservers,
 ): Steps<void> {
   const path = `${PATH}.encoder.layers.${index}`;
   const { tap } = observers;
-  const { layer_norm1, layer_norm2, fc1, fc2 } = weights;
   const { activations } = ops.engine;
   const mark = activations.mark();
-  let x = ops.layerNorm(hidden, layer_norm1.weight, layer_norm1.bias, config.layer_norm_eps);
+  let x = stream.layerNorm(weights.layer_norm1, config.layer_norm_eps);
   if (tap) yield* tap(`${path}.layer_norm1`, x);
-  x = yield* attention(ops, weights, config, x, keys, index, observers);
-  ops.add(hidden, x);
+  yield* attention(ops, weights, config, x, keys, index, observers, stream.branch);
+  stream.add();
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
-  x = ops.layerNorm(hidden, layer_norm2.weight, layer_norm2.bias, config.layer_norm_eps);
+  x = stream.layerNorm(weights.layer_norm2, config.layer_norm_eps);
   if (tap) yield* tap(`${path}.layer_norm2`, x);
-  x = yield* ops.linear(x, fc1.weight, fc1.bias);
+  x = yield* ops.linear(x, weights.fc1);
   if (tap) yield* tap(`${path}.mlp.fc1`, x);
   yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], x);
   if (tap) yield* tap(`${path}.mlp.activation_fn`, x);
-  x = yield* ops.linear(x, fc2.weight, fc2.bias);
+  x = yield* ops.linear(x, weights.fc2, stream.branch);
   if (tap) yield* tap(`${path}.mlp.fc2`, x);
   if (tap) yield* tap(`${path}.mlp`, x);
-  ops.add(hidden, x);
-  if (tap) yield* tap(path, hidden);
+  stream.add();
+  if (tap) yield* tap(path, stream.hidden);
 }
 
-/** Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention). */
+/**
+ * Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention): into `out`, which may
+ * be x.
+ */
 function* attention(
   ops: Ops,
   weights: VisionLayerWeights,
@@ -169,7 +173,8 @@ function* attention(
   keys: VisibleKeys[],
   layer: number,
   { tap, attentions }: VisionObservers,
-): Steps<Tensor> {
+  out: Tensor,
+): Steps<void> {
   const { engine } = ops;
   const path = `${PATH}.encoder.layers.${layer}.self_attn`;
   const [q, k, v] = yield* ops.linears(x, [weights.q_proj, weights.k_proj, weights.v_proj]);
@@ -209,10 +214,9 @@ function* attention(
     );
     engine.activations.release(mark);
   }
-  const out = yield* ops.linear(mixed, weights.out_proj.weight, weights.out_proj.bias);
+  yield* ops.linear(mixed, weights.out_proj, out);
   if (tap) yield* tap(`${path}.out_proj`, out);
   if (tap) yield* tap(path, out);
-  return out;
 }
 
 interface VisibleKeys {

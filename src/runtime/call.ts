@@ -37,8 +37,3 @@ export function partArguments({ args, axes = [] }: KernelCall, part: number, int
     for (let i = 0; i < moves.length; i += 2) into[moves[i]] += first * moves[i + 1];
   }
 }
-
-/** The same call in as few parts as its kernel allows. */
-export function unsplit(call: KernelCall): KernelCall {
-  return { ...call, axes: call.axes?.map((axis) => (axis.size < 0 ? axis : { ...axis, step: axis.units })) };
-}

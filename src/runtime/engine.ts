@@ -2,7 +2,7 @@ import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
 import { kernelsModule, relaxedDotForm } from './binaries.js';
-import { type KernelCall, partArguments, partCount, unsplit } from './call.js';
+import { type KernelCall, partArguments } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import {
   checkRelaxed,
@@ -14,6 +14,7 @@ import {
 } from './engine-options.js';
 import { Heap, MEMORY_LIMIT } from './heap.js';
 import type { Kernels } from './kernels.js';
+import { LocalQueue } from './local-queue.js';
 import { WorkerPool } from './pool.js';
 import { orAborted, Pace, runSteps, type Steps } from './steps.js';
 import { Tensor } from './tensor.js';
@@ -39,8 +40,8 @@ interface Parts {
  * One WebAssembly memory with its instance, in three areas: weights, KV cache slabs (both straight from the heap), and
  * activations (an arena with scopes). Runs are serialised: one computation at a time uses the activations.
  *
- * With threads, the calls of a run are written down for the workers, and the run goes on before they are done. Whatever
- * looks into the memory from here (views, `kernels`) first waits for them, blocking; `drain` waits without blocking.
+ * The calls of a run are written down, for workers or for this thread itself, and the run goes on before they are done.
+ * Whatever looks into the memory from here (views, `kernels`) first waits for them, blocking; `drain` waits without blocking.
  */
 export class Engine {
   readonly heap: Heap;
@@ -51,6 +52,8 @@ export class Engine {
   readonly #uploads: Arena;
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
+  /** Of calls that no worker takes. */
+  readonly #local = new LocalQueue((call, part) => this.#carryOut(call, part));
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
@@ -113,8 +116,12 @@ export class Engine {
 
   /** @throws DisposedError after `dispose()`. */
   get kernels(): Kernels {
-    this.#pool?.finish();
+    this.#queue.finish();
     return this.#live();
+  }
+
+  get #queue(): WorkerPool | LocalQueue {
+    return this.#pool ?? this.#local;
   }
 
   #live(): Kernels {
@@ -136,48 +143,38 @@ export class Engine {
     return this.heap.allocate(bytes, 'weights');
   }
 
-  /** Runs a kernel in one go, or writes it down for the workers. */
+  /** Writes a kernel call down. */
   call(call: KernelCall): void {
-    if (this.#pool) this.#pool.push(call);
-    else {
-      const whole = unsplit(call);
-      for (let part = 0, parts = partCount(whole); part < parts; part++) this.#part(whole, part);
-    }
+    this.#queue.push(call);
   }
 
-  /** The same, pausing between the parts of the call. */
+  /** The same, with a pause for those that are waiting. */
   *steps(call: KernelCall): Steps<void> {
-    if (this.#pool) {
-      this.#pool.push(call);
-      yield;
-      return;
-    }
-    for (let part = 0, parts = partCount(call); part < parts; part++) {
-      this.#part(call, part);
-      yield;
-    }
+    this.#queue.push(call);
+    yield;
   }
 
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
   *drain(): Steps<void> {
     if (this.#pool) yield this.#pool.drain();
+    else yield* this.#local.drain();
   }
 
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
   u8(pointer: number, length: number): Uint8Array {
-    this.#pool?.finish();
+    this.#queue.finish();
     return new Uint8Array(this.#memory.buffer, pointer, length);
   }
   i32(pointer: number, length: number): Int32Array {
-    this.#pool?.finish();
+    this.#queue.finish();
     return new Int32Array(this.#memory.buffer, pointer, length);
   }
   u32(pointer: number, length: number): Uint32Array {
-    this.#pool?.finish();
+    this.#queue.finish();
     return new Uint32Array(this.#memory.buffer, pointer, length);
   }
   f32(pointer: number, length: number): Float32Array {
-    this.#pool?.finish();
+    this.#queue.finish();
     return new Float32Array(this.#memory.buffer, pointer, length);
   }
 
@@ -218,11 +215,11 @@ export class Engine {
 
   #uploadPlace(values: number): number {
     // What is free among the activations may still be in use by calls that wait.
-    if (!this.#pool?.pending) return this.activations.allocate(4 * values);
+    if (this.#queue.pending === 0) return this.activations.allocate(4 * values);
     const { bytes } = this.#uploads;
     const pointer = this.#uploads.allocate(4 * values);
     // So may be what the heap had to give.
-    if (this.#uploads.bytes > bytes) this.#pool.finish();
+    if (this.#uploads.bytes > bytes) this.#queue.finish();
     return pointer;
   }
 
@@ -251,6 +248,7 @@ export class Engine {
         return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal), signal);
       } finally {
         signal?.removeEventListener('abort', skip);
+        this.#local.clear();
         await this.#pool?.settle();
         if (!this.disposed) {
           this.#uploads.release(START);
@@ -264,19 +262,18 @@ export class Engine {
     return result;
   }
 
-  /** Lets the workers catch up where a run is far ahead of them, and at its end. */
+  /** Has the calls carried out where a run is far ahead of them, and at its end. */
   *#paced<T>(steps: Steps<T>): Steps<T> {
-    if (!this.#pool) return yield* steps;
     try {
       for (;;) {
         const { done, value } = steps.next();
         if (done) {
           // A result that is whole is not lost to an abort that comes now: it may hold memory.
-          if (this.#pool.pending > 0) yield* this.drain();
+          if (this.#queue.pending > 0) yield* this.drain();
           return value;
         }
         if (value) yield value;
-        else if (this.#pool.crowded) yield* this.drain();
+        else if (this.#queue.crowded) yield* this.drain();
         else yield;
       }
     } finally {
@@ -314,9 +311,9 @@ export class Engine {
     this.#uploads.release(START);
   }
 
-  #part(call: KernelCall, part: number): void {
+  #carryOut(call: KernelCall, part: number): void {
     partArguments(call, part, this.#arguments);
-    (this.kernels[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
+    (this.#live()[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
   }
 
   /**

@@ -106,8 +106,8 @@ export interface Kernels {
   panel8_put_scales(out: number, src: number, rows: number, blocks: number, record: number): number;
   panel8_take_scales(out: number, panel: number, rows: number, blocks: number, record: number): void;
 
-  // ---- norms: rows of n ------------------------------------------------------------------------------------------
-  /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. In place allowed. */
+  // ---- norms: rows of n. With a `branch` x first becomes x + branch, the bits of f32_add; out may be x or branch -----
+  /** (x − mean) / √(var + eps) · weight + bias, mean and (biased) variance in float64. */
   f32_layer_norm(
     out: number,
     x: number,
@@ -116,9 +116,18 @@ export interface Kernels {
     rows: number,
     n: number,
     eps: number,
+    branch: number,
   ): void;
-  /** x / √(mean(x²) + eps) · weight, the mean in float64. In place allowed. */
-  f32_rms_norm(out: number, x: number, weight: number, rows: number, n: number, eps: number): void;
+  /** x / √(mean(x²) + eps) · weight, the mean in float64. */
+  f32_rms_norm(
+    out: number,
+    x: number,
+    weight: number,
+    rows: number,
+    n: number,
+    eps: number,
+    branch: number,
+  ): void;
 
   // ---- elementwise, n values, in place allowed --------------------------------------------------------------------
   f32_add(out: number, a: number, b: number, n: number): void;

@@ -6,7 +6,7 @@ import { PAGE_KEYS, type PageDtype, pageBytes } from './pages.js';
 import { type Linear, products } from './products.js';
 import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
-import type { Tensor } from './tensor.js';
+import { Tensor } from './tensor.js';
 import type { PanelDtype, Weight } from './weight.js';
 
 export type { AttentionShape } from './attention.js';
@@ -25,9 +25,9 @@ export class Ops {
   }
 
   /** x [M, K] · weightᵀ (+ bias) → [M, N]. */
-  *linear(x: Tensor, weight: Weight, bias?: Weight | null): Steps<Tensor> {
-    const [out] = yield* this.linears(x, [{ weight, bias }]);
-    return out;
+  *linear(x: Tensor, linear: Linear, out?: Tensor): Steps<Tensor> {
+    const outs = yield* products(this.engine, x, [linear], out && [out]);
+    return outs[0];
   }
 
   /** Products of the same x [M, K] with several weights; x is quantised once for those that need it. */
@@ -65,26 +65,28 @@ export class Ops {
     return words.map((word) => word.toString(16).padStart(8, '0')).join('');
   }
 
-  layerNorm(x: Tensor, weight: Weight, bias: Weight, eps: number): Tensor {
+  /** Into `out`, which may be x. With a `branch` x first becomes x + branch, and `out` may be the branch. */
+  layerNorm(out: Tensor, x: Tensor, weight: Weight, bias: Weight, eps: number, branch?: Tensor): void {
     const { rows, columns } = x;
-    const out = this.engine.tensor(rows, columns);
+    const moves = [0, 4 * columns, 1, 4 * columns];
+    if (branch) moves.push(7, 4 * columns);
     this.engine.call({
       kernel: 'f32_layer_norm',
-      args: [out.pointer, x.pointer, weight.pointer, bias.pointer, rows, columns, eps],
-      axes: [this.#axis(4, rows, columns, [0, 4 * columns, 1, 4 * columns])],
+      args: [out.pointer, x.pointer, weight.pointer, bias.pointer, rows, columns, eps, branch?.pointer ?? 0],
+      axes: [this.#axis(4, rows, columns, moves)],
     });
-    return out;
   }
 
-  rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
+  /** The same. */
+  rmsNorm(out: Tensor, x: Tensor, weight: Weight, eps: number, branch?: Tensor): void {
     const { rows, columns } = x;
-    const out = this.engine.tensor(rows, columns);
+    const moves = [0, 4 * columns, 1, 4 * columns];
+    if (branch) moves.push(6, 4 * columns);
     this.engine.call({
       kernel: 'f32_rms_norm',
-      args: [out.pointer, x.pointer, weight.pointer, rows, columns, eps],
-      axes: [this.#axis(3, rows, columns, [0, 4 * columns, 1, 4 * columns])],
+      args: [out.pointer, x.pointer, weight.pointer, rows, columns, eps, branch?.pointer ?? 0],
+      axes: [this.#axis(3, rows, columns, moves)],
     });
-    return out;
   }
 
   /** In place: x += y. */
@@ -123,8 +125,29 @@ export class Ops {
     return { cos, sin };
   }
 
-  /** In place: rotates the heads of x [tokens, heads·dim] by tables [tokens, dim]. */
-  rope(x: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
+  /** In place: gate = activation(gate)·up. */
+  *gate(name: Activation, gate: Tensor, up: Tensor): Steps<void> {
+    if (name !== 'silu') {
+      yield* this.activation(name, gate);
+      this.multiply(gate, up);
+      return;
+    }
+    yield* this.engine.steps({
+      kernel: 'f32_silu_mul',
+      args: [gate.pointer, gate.pointer, up.pointer, gate.size],
+      axes: [this.#axis(3, gate.size, 1, [0, 4, 1, 4, 2, 4])],
+    });
+  }
+
+  /** In place: rotates the heads of q and k [tokens, heads·dim] by tables [tokens, dim]. */
+  rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
+    // One token's products may lie side by side: their heads are turned in one go.
+    const isOne = q.rows === 1 && k.pointer === q.pointer + 4 * q.size;
+    const both = isOne ? [new Tensor(q.pointer, [1, q.size + k.size])] : [q, k];
+    for (const x of both) this.#rope(x, cos, sin, dim);
+  }
+
+  #rope(x: Tensor, cos: Tensor, sin: Tensor, dim: number): void {
     const { rows, columns } = x;
     this.engine.call({
       kernel: 'f32_rope',

@@ -3,8 +3,8 @@ import type { Kernels } from './kernels.js';
 import { quantizedRowBytes } from './quantized-rows.js';
 import { evenAxis, productSteps } from './splits.js';
 import type { Steps } from './steps.js';
-import type { Tensor } from './tensor.js';
-import { isQuantized, type PanelDtype, panelBytes, type Weight } from './weight.js';
+import { Tensor } from './tensor.js';
+import { isQuantized, type PanelDtype, panelBytes, type Weight, weightBytes } from './weight.js';
 
 /** Rows of a product taken at once. */
 const STEP_ROWS = 120;
@@ -27,9 +27,19 @@ const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
   I4: 'f32_i4w_gemm',
 };
 
-/** x [M, K] · weightᵀ (+ bias) → [M, N] for several weights; x is quantised once for those that need it. */
-export function* products(engine: Engine, x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
-  const outs = linears.map(({ weight: { N, K } }) => engine.tensor(x.size / K, N));
+/**
+ * x [M, K] · weightᵀ (+ bias) → [M, N] for several weights; x is quantised once for those that need it.
+ * @param given tensors for the results; else new ones
+ */
+export function* products(
+  engine: Engine,
+  x: Tensor,
+  linears: readonly Linear[],
+  given?: readonly Tensor[],
+): Steps<Tensor[]> {
+  const M = x.size / linears[0].weight.K;
+  if (M === 1 && !given && isRun(linears)) return yield* productOfRun(engine, x, linears);
+  const outs = given ?? linears.map(({ weight: { N } }) => engine.tensor(M, N));
   const mark = engine.activations.mark();
   const quantized = new Map<keyof Kernels, number>();
   for (const [i, linear] of linears.entries()) {
@@ -44,7 +54,32 @@ export function* products(engine: Engine, x: Tensor, linears: readonly Linear[])
     }
   }
   engine.activations.release(mark);
-  return outs;
+  return [...outs];
+}
+
+/** Whether several weights follow each other in memory so that together they are one matrix of whole panels. */
+function isRun(linears: readonly Linear[]): boolean {
+  return linears.every(({ weight, bias, fine }, i) => {
+    if (i === 0) return linears.length > 1;
+    const before = linears[i - 1];
+    const { dtype, N, K, pointer } = before.weight;
+    if (weight.dtype !== dtype || weight.K !== K || N % 8 !== 0 || fine !== before.fine) return false;
+    if (weight.pointer !== pointer + weightBytes('panel', dtype, N, K)) return false;
+    return bias ? bias.pointer === (before.bias?.pointer ?? 0) + 4 * N : !before.bias;
+  });
+}
+
+/** One row's products with such weights in one go: a kernel call each would cost more than it computes. */
+function* productOfRun(engine: Engine, x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+  const [{ weight, bias, fine }] = linears;
+  const N = linears.reduce((sum, linear) => sum + linear.weight.N, 0);
+  const [out] = yield* products(engine, x, [{ weight: { ...weight, N }, bias, fine }]);
+  let pointer = out.pointer;
+  return linears.map((linear) => {
+    const part = new Tensor(pointer, [1, linear.weight.N]);
+    pointer += 4 * linear.weight.N;
+    return part;
+  });
 }
 
 function product(engine: Engine, out: Tensor, x: Tensor, { weight, bias }: Linear): Steps<void> {

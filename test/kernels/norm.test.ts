@@ -17,9 +17,10 @@ function call(
   bias: number,
   rows: number,
   n: number,
+  branch = 0,
 ): void {
-  if (name === 'f32_layer_norm') kernels.f32_layer_norm(out, x, weight, bias, rows, n, EPS);
-  else kernels.f32_rms_norm(out, x, weight, rows, n, EPS);
+  if (name === 'f32_layer_norm') kernels.f32_layer_norm(out, x, weight, bias, rows, n, EPS, branch);
+  else kernels.f32_rms_norm(out, x, weight, rows, n, EPS, branch);
 }
 
 /** One row in float64, and the size of what is added up at each place (where x·weight and bias cancel). */
@@ -82,6 +83,27 @@ for (const name of NORMS) {
       for (let r = 0; r < 7; r++) {
         const alone = run(name, x.slice(r * n, (r + 1) * n), 1, n, false).out;
         sameBits(alone, all.slice(r * n, (r + 1) * n), `row ${r}, n ${n}`);
+      }
+    }
+  });
+
+  test(`${name}: with a branch the bits of f32_add and then the norm, in the branch's place too`, () => {
+    for (const n of SIZES) {
+      const rows = 3;
+      const x = normals(rows * n, n);
+      const branch = normals(rows * n, n + 1);
+      const sums = x.map((v, i) => Math.fround(v + branch[i]!));
+      const want = run(name, sums, rows, n, false);
+      for (const inPlace of [false, true]) {
+        reset();
+        const source = floats(x);
+        const added = floats(branch);
+        const out = inPlace ? added : area(rows * n);
+        const weight = floats(want.weight).ptr;
+        call(name, out.ptr, source.ptr, weight, floats(want.bias).ptr, rows, n, added.ptr);
+        checkGuards(`${name}, n ${n}, in place ${inPlace}`);
+        sameBits(out.f32, want.out, `n ${n}, in place ${inPlace}`);
+        sameBits(source.f32, sums, `x, n ${n}`);
       }
     }
   });

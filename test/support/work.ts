@@ -81,7 +81,12 @@ export function sum(products: readonly Product[]): { macs: number; bytes: number
   });
 }
 
-/** The products that read some of this weight's bytes. */
+/** What products have to do with this weight: of one that takes several weights in one go its share of the bytes read. */
 export function productsOf({ products }: Work, { pointer }: Weight, bytes: number): Product[] {
-  return products.filter((product) => product.pointer >= pointer && product.pointer < pointer + bytes);
+  return products.flatMap((product) => {
+    const from = Math.max(product.pointer, pointer);
+    const read = Math.min(product.pointer + product.bytes, pointer + bytes) - from;
+    if (read <= 0) return [];
+    return [{ pointer: from, macs: (product.macs * read) / product.bytes, bytes: read }];
+  });
 }

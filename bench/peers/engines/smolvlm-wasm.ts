@@ -79,7 +79,7 @@ async function openMatmul({ dtype, relaxed, threads }: ReturnType<typeof options
     measure: async () => [
       await timed(() =>
         wasm.run(function* () {
-          yield* ops.linear(wasm.upload(x, [M, K]), weight);
+          yield* ops.linear(wasm.upload(x, [M, K]), { weight });
         }),
       ),
     ],
