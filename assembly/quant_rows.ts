@@ -19,6 +19,9 @@ import { tileScratch } from './scratch';
 
 const SMALLEST: f32 = reinterpret<f32>(0x0d800000); // 2⁻¹⁰⁰
 const OFFSET_LIMIT: f32 = 1.0 / 16384.0;
+/** Beside 1.5 · 2²³ the unit is 1. In memory, because V8 builds a splat anew at every use. */
+const SHIFT: f32 = 12582912;
+const SHIFTS: usize = memory.data<f32>([12582912, 12582912, 12582912, 12582912], 16);
 
 const LEVELS: f32 = 127;
 const FINE_BITS: i32 = 7;
@@ -28,9 +31,11 @@ const FINE_LEVELS: f32 = 16250;
 /** Blocks whose rounding makes so many times the noise that the row's blocks do on average are fine. */
 const NOISE_RATIO: f64 = 8;
 
-/** While a row is measured, where a record keeps the largest magnitude and the smallest values of the halves. */
-const TOP: usize = 4;
-const LOW: usize = 8;
+/** What a record holds while its row is measured: the wider half's range, the largest magnitude, the halves' minimums. */
+const RANGE: u8 = 0;
+const TOP: u8 = 1;
+const LOW0: u8 = 2;
+const LOW1: u8 = 3;
 
 export function q_rows_i8w(out: usize, x: usize, M: usize, K: usize, lda: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD) bytes(false, out, x, M, K, lda << 2);
@@ -119,7 +124,7 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
   if (dtype == I4) store<f32>(out, scale * <f32>sumOfLanes(sum4), 4);
 }
 
-/** Of a block: whether there are magnitudes of 2⁻¹⁰⁰ and more, and which is the largest; of each half the range. */
+/** The noise of a block, but for a factor; at `out` what `asymmetric` has to know of it. */
 // @ts-ignore: decorator
 @inline
 function measure(out: usize, x: usize): f64 {
@@ -133,13 +138,14 @@ function measure(out: usize, x: usize): f64 {
   }
   max4 = f32x4.pmax(max4, v128.shuffle<i32>(max4, max4, 1, 0, 3, 2));
   min4 = f32x4.pmin(min4, v128.shuffle<i32>(min4, min4, 1, 0, 3, 2));
-  const range4 = f32x4.sub(max4, min4);
-  const range = max(f32x4.extract_lane(range4, 0), f32x4.extract_lane(range4, 2));
-  store<f32>(out, range);
-  store<f32>(out, largestBits(top4), TOP);
-  store<f32>(out, f32x4.extract_lane(min4, 0), LOW);
-  store<f32>(out, f32x4.extract_lane(min4, 2), LOW + 4);
-  return <f64>range * range;
+  let range4 = f32x4.sub(max4, min4);
+  range4 = f32x4.pmax(range4, v128.shuffle<i32>(range4, range4, 2, 3, 0, 1));
+  top4 = i32x4.max_s(top4, v128.shuffle<i32>(top4, top4, 1, 0, 3, 2));
+  top4 = i32x4.max_s(top4, v128.shuffle<i32>(top4, top4, 2, 3, 0, 1));
+  // As one vector, which is how it is loaded.
+  v128.store(out, v128.shuffle<i32>(v128.shuffle<i32>(range4, top4, 0, 4, 0, 4), min4, 0, 1, 4, 6));
+  const range = <f64>f32x4.extract_lane(range4, 0);
+  return range * range;
 }
 
 /**
@@ -150,21 +156,26 @@ function measure(out: usize, x: usize): f64 {
 // @ts-ignore: decorator
 @inline
 function asymmetric(fine: bool, out: usize, x: usize): void {
-  const range = load<f32>(out), top = load<f32>(out, TOP);
-  const low2 = v128.load64_zero(out, LOW);
+  const measured = v128.load(out);
+  const range = f32x4.extract_lane(measured, RANGE), top = f32x4.extract_lane(measured, TOP);
   const isZero = top < SMALLEST;
   const scale: f32 = isZero ? 0 : max(range / (fine ? FINE_LEVELS : LEVELS), top * OFFSET_LIMIT);
   const inverse4 = f32x4.splat(isZero ? 0 : 1 / scale);
-  let offset4 = nearest(f32x4.mul(v128.shuffle<i32>(low2, low2, 0, 0, 1, 1), inverse4));
+  let offset4 = nearest(f32x4.mul(v128.shuffle<i32>(measured, measured, LOW0, LOW0, LOW1, LOW1), inverse4));
   if (fine) offset4 = i32x4.shr_s(offset4, FINE_BITS);
   store<f32>(out, scale + (top - top));
   store<u32>(out, (i32x4.extract_lane(offset4, 0) & 0xffff) | i32x4.extract_lane(offset4, 2) << 16, ROW_TERM);
   store<u32>(out, fine ? FINE_BITS : 0, ROW_SHIFT);
   if (fine) offset4 = i32x4.shl(offset4, FINE_BITS);
+  // The offset and what `nearest` takes off in one subtraction.
+  const less = i32x4.add(offset4, i32x4.splat(reinterpret<i32>(SHIFT)));
+  const shift = v128.load(SHIFTS);
   for (let i: usize = 0; i < Q_BLOCK; i += 16) {
     const from = x + (i << 2);
-    const v0 = i32x4.sub(rounded(from, inverse4), offset4), v1 = i32x4.sub(rounded(from + 16, inverse4), offset4);
-    const v2 = i32x4.sub(rounded(from + 32, inverse4), offset4), v3 = i32x4.sub(rounded(from + 48, inverse4), offset4);
+    const v0 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from), inverse4), shift), less);
+    const v1 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from, 16), inverse4), shift), less);
+    const v2 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from, 32), inverse4), shift), less);
+    const v3 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from, 48), inverse4), shift), less);
     const a = i16x8.narrow_i32x4_s(v0, v1), b = i16x8.narrow_i32x4_s(v2, v3);
     const to = out + i;
     if (fine) {
@@ -185,15 +196,11 @@ function rounded(x: usize, inverse: v128): v128 {
   return nearest(f32x4.mul(v128.load(x), inverse));
 }
 
-/**
- * To the nearest integers, ties to even, |x| < 2²²: beside 1.5 · 2²³ the unit is 1. (Of NaN some integer: its block's
- * scale is NaN.)
- */
+/** To the nearest integers, ties to even, |x| < 2²². (Of NaN some integer: its block's scale is NaN.) */
 // @ts-ignore: decorator
 @inline
 function nearest(x: v128): v128 {
-  const shift: f32 = 12582912;
-  return i32x4.sub(f32x4.add(x, f32x4.splat(shift)), i32x4.splat(reinterpret<i32>(shift)));
+  return i32x4.sub(f32x4.add(x, f32x4.splat(SHIFT)), i32x4.splat(reinterpret<i32>(SHIFT)));
 }
 
 /** The largest of four magnitudes, compared as integers: so NaN is the largest of all. */
