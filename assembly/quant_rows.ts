@@ -8,13 +8,14 @@
  *                     k mod 4 is 0 or 1 and another for the rest, int16 (of 14 bits multiples of 128)
  *   for I4:           int8 −127 … 127, a = scale · v (as int16 in the plain build)
  *
- * 14 bits are two bytes of 7 and take two products. Blocks with a value far beyond the others' make most of the noise
- * that 7 bits do (a third to nine tenths of a row's in a Llama), and are few: these have 14.
+ * 14 bits are two bytes of 7 and take two products: what q_rows_i8w_fine makes of every block, and the others of one that
+ * in 7 bits would make more than half of its row's noise, for a value far beyond the rest. In a Llama's attention and MLP
+ * inputs there is a channel that has such values in most rows.
  *
  * The term beside the scale is what the products add: for I8 the two offsets as int16 (shifted like the higher bytes),
  * of which the weights take one each; for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
  */
-import { blocksOf, I4, I8, Q_BLOCK, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
+import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
 import { tileScratch } from './scratch';
 
 const SMALLEST: f32 = reinterpret<f32>(0x0d800000); // 2⁻¹⁰⁰
@@ -28,8 +29,8 @@ const FINE_BITS: i32 = 7;
 const FINE_MASK: i16 = 127;
 /** So many that with an offset rounded down, by 127 at most, and a rounding of each end all is under 2¹⁴. */
 const FINE_LEVELS: f32 = 16250;
-/** Blocks whose rounding makes so many times the noise that the row's blocks do on average are fine. */
-const NOISE_RATIO: f64 = 8;
+/** A block that 7 bits would have make more than this part of its row's noise has 14. */
+const NOISE_SHARE: f64 = 0.5;
 
 /** What a record holds while its row is measured: the wider half's range, the largest magnitude, the halves' minimums. */
 const RANGE: u8 = 0;
@@ -66,7 +67,7 @@ function bytes(fine: bool, out: usize, x: usize, M: usize, K: usize, lda: usize)
     let noise: f64 = 0;
     let to = out;
     for (let k: usize = 0; k < K; k += Q_BLOCK, to += ROW_RECORD) noise += measure(to, blockAt(x, k, K));
-    const most = NOISE_RATIO * noise / <f64>blocksOf(K);
+    const most = NOISE_SHARE * noise;
     for (let k: usize = 0; k < K; k += Q_BLOCK, out += ROW_RECORD) {
       const range = <f64>load<f32>(out);
       if (fine || range * range > most) asymmetric(true, out, blockAt(x, k, K));

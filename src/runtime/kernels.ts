@@ -20,9 +20,10 @@
  *   −127 … 127;
  *   I4, 160 bytes, weight = scale · q + minimum: 8 scales, 8 minimums, then for each of 8 groups of 4 k:
  *   `[4 outputs][4 k]` bytes, q = 0 … 15 of output o (0..3) in the low nibble, of output o + 4 in the high one.
- * Rows of `a` are quantised by q_rows_…, block by block of 32 k with a float32 scale, to integers of 16 bits, for I4 of 8; for
- * I8 in the relaxed build to 7 bits and an offset, or 14 in blocks that would make more than 8 times the noise of the row's
- * mean one (assembly/quant_rows.ts). How they lie in memory is the build's own matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), in 4 bits of that plus
+ * Rows of `a` are quantised by q_rows_…, block by block of 32 k with a float32 scale: to integers of 16 bits, for I4 of 8, for
+ * I8 in the relaxed build of 7 bits plus an offset, or of 14 in a block that would otherwise make more than half of its row's
+ * noise (which is its (max − min)², that of the k with k mod 4 < 2 or of the others if it is larger). How they lie in memory is
+ * the build's own matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), in 4 bits of that plus
  * minimum · (scale of a · f32(Σ a)), then + bias, each operation rounded to float32; Σ q·a and Σ a are exact integers. So M,
  * and splits of rows or of panels, change no bits; nor does the processor.
  */
@@ -41,7 +42,7 @@ export interface Kernels {
    * block of 32 with a value that is not finite makes its row's products NaN; a block of values under 2⁻¹⁰⁰ is zero.
    */
   q_rows_i8w(out: number, x: number, M: number, K: number, lda: number): void;
-  /** The same with no block in less than 14 bits: in the relaxed build; the plain one makes no difference. */
+  /** The same with every block in 14 bits in the relaxed build; the plain one makes no difference. */
   q_rows_i8w_fine(out: number, x: number, M: number, K: number, lda: number): void;
   /** The same for f32_i4w_gemm: quantizedRowBytes each. */
   q_rows_i4w(out: number, x: number, M: number, K: number, lda: number): void;

@@ -101,7 +101,7 @@ export function quantizedRows(
       return values;
     });
     const noises = row.map((values) => widerHalf(values) ** 2);
-    const most = (8 * noises.reduce((sum, noise) => sum + noise, 0)) / blocks;
+    const most = 0.5 * noises.reduce((sum, noise) => sum + noise, 0);
     for (const [block, values] of row.entries()) {
       const b =
         kind === 'int16'
