@@ -2,7 +2,7 @@ import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
 import { kernelsModule, relaxedDotForm } from './binaries.js';
-import { type KernelCall, partArguments } from './call.js';
+import type { KernelCall } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import {
   checkRelaxed,
@@ -53,11 +53,12 @@ export class Engine {
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
   /** Of calls that no worker takes. */
-  readonly #local = new LocalQueue((call, part) => this.#carryOut(call, part));
+  readonly #local = new LocalQueue((kernel, args) =>
+    (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
+  );
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
-  readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
@@ -309,11 +310,6 @@ export class Engine {
     // Taken from the heap while calls wait, the first piece would have to wait for them.
     this.#uploads.allocate(1);
     this.#uploads.release(START);
-  }
-
-  #carryOut(call: KernelCall, part: number): void {
-    partArguments(call, part, this.#arguments);
-    (this.#live()[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
   }
 
   /**
