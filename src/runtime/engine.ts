@@ -56,6 +56,8 @@ export class Engine {
   readonly #local = new LocalQueue((kernel, args) =>
     (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
   );
+  /** Calls since the last pause. */
+  #written = 0;
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
@@ -147,11 +149,14 @@ export class Engine {
   /** Writes a kernel call down. */
   call(call: KernelCall): void {
     this.#queue.push(call);
+    this.#written++;
   }
 
-  /** The same, with a pause for those that are waiting. */
+  /** The same, with a pause after every dozen of calls. */
   *steps(call: KernelCall): Steps<void> {
-    this.#queue.push(call);
+    this.call(call);
+    if (this.#written < PAUSE_CALLS) return;
+    this.#written = 0;
     yield;
   }
 
@@ -331,6 +336,9 @@ export class Engine {
     });
   }
 }
+
+/** Calls that a run writes down between pauses: it can be broken off there, and is asked whether to wait. */
+const PAUSE_CALLS = 12;
 
 const START: Mark = { chunk: 0, offset: 0 };
 
