@@ -2,7 +2,7 @@ import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
 import { kernelsModule, relaxedDotForm } from './binaries.js';
-import { type KernelCall, partArguments } from './call.js';
+import type { KernelCall } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import {
   checkRelaxed,
@@ -53,11 +53,14 @@ export class Engine {
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
   /** Of calls that no worker takes. */
-  readonly #local = new LocalQueue((call, part) => this.#carryOut(call, part));
+  readonly #local = new LocalQueue((kernel, args) =>
+    (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
+  );
+  /** Calls since the last pause. */
+  #written = 0;
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
-  readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
@@ -146,11 +149,14 @@ export class Engine {
   /** Writes a kernel call down. */
   call(call: KernelCall): void {
     this.#queue.push(call);
+    this.#written++;
   }
 
-  /** The same, with a pause for those that are waiting. */
+  /** The same, with a pause after every dozen of calls. */
   *steps(call: KernelCall): Steps<void> {
-    this.#queue.push(call);
+    this.call(call);
+    if (this.#written < PAUSE_CALLS) return;
+    this.#written = 0;
     yield;
   }
 
@@ -311,11 +317,6 @@ export class Engine {
     this.#uploads.release(START);
   }
 
-  #carryOut(call: KernelCall, part: number): void {
-    partArguments(call, part, this.#arguments);
-    (this.#live()[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
-  }
-
   /**
    * Ends the run in progress (it rejects with DisposedError) and drops the instance with its memory. A second call does
    * nothing; every other use throws DisposedError.
@@ -335,6 +336,9 @@ export class Engine {
     });
   }
 }
+
+/** Calls that a run writes down between pauses: it can be broken off there, and is asked whether to wait. */
+const PAUSE_CALLS = 12;
 
 const START: Mark = { chunk: 0, offset: 0 };
 
