@@ -92,7 +92,7 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
     x = v128.load(s, SPREAD_TERMS + 48);
     let c30 = start(dtype, sums0, x), c31 = start(dtype, sums1, x);
     s += SPREAD_HEAD;
-    if (dtype == I8 && v128.any_true(v128.load(head, SPREAD_SHIFTS))) {
+    if (dtype == I8 && load<u32>(head, SPREAD_SHIFTS)) {
       for (let p = w; p < last; p += 32, s += 64) {
         const b0 = v128.load(p);
         const b1 = v128.load(p, 16);
@@ -110,16 +110,16 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
         c31 = step(dtype, single, c31, b1, x, ones);
       }
       s = head + SPREAD_HEAD;
-      let shift = load<i32>(head, SPREAD_SHIFTS + 0);
+      let shift: i32 = load<u8>(head, SPREAD_SHIFTS);
       c00 = i32x4.shl(c00, shift);
       c01 = i32x4.shl(c01, shift);
-      shift = load<i32>(head, SPREAD_SHIFTS + 4);
+      shift = load<u8>(head, SPREAD_SHIFTS + 1);
       c10 = i32x4.shl(c10, shift);
       c11 = i32x4.shl(c11, shift);
-      shift = load<i32>(head, SPREAD_SHIFTS + 8);
+      shift = load<u8>(head, SPREAD_SHIFTS + 2);
       c20 = i32x4.shl(c20, shift);
       c21 = i32x4.shl(c21, shift);
-      shift = load<i32>(head, SPREAD_SHIFTS + 12);
+      shift = load<u8>(head, SPREAD_SHIFTS + 3);
       c30 = i32x4.shl(c30, shift);
       c31 = i32x4.shl(c31, shift);
     }

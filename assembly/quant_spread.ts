@@ -6,9 +6,9 @@ import { I4, I8, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './q
 export const SPREAD_ROWS: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 /** The rows' scales, then their terms (of I8 only in the relaxed build), in four equal lanes each. */
 export const SPREAD_TERMS: usize = SPREAD_ROWS * 16;
-/** Of the relaxed build the rows' shifts, int32: where one is not 0, SPREAD_HIGH further on lie the higher bytes. */
+/** Of the relaxed build the rows' shifts, a byte each: where one is not 0, SPREAD_HIGH further on lie the higher bytes. */
 export const SPREAD_SHIFTS: usize = SPREAD_ROWS * 32;
-export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? SPREAD_ROWS * 4 : 0);
+export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? 16 : 0);
 /** One block of a tile's rows: the head, then [8 groups of 4 k][rows][16 bytes: the 4 k over and over]. */
 export const SPREAD_RECORD: usize = SPREAD_HEAD + 8 * SPREAD_ROWS * 16;
 /** What spread rows may take of rowScratch. */
@@ -30,7 +30,7 @@ export function spreadRows(dtype: i32, s: usize, qa: usize, rowBytes: usize, row
       v128.store(to + place, v128.load32_splat(from));
       v128.store(to + place, v128.load32_splat(from, ROW_TERM), SPREAD_TERMS);
       if (ASC_FEATURE_RELAXED_SIMD && dtype == I8) {
-        store<u32>(to + (place >> 2), load<u32>(from, ROW_SHIFT), SPREAD_SHIFTS);
+        store<u8>(to + (place >> 4), load<u8>(from, ROW_SHIFT), SPREAD_SHIFTS);
       }
       spreadValues(dtype, to + SPREAD_HEAD + place, from + ROW_HEAD);
     }
@@ -41,10 +41,10 @@ export function spreadRows(dtype: i32, s: usize, qa: usize, rowBytes: usize, row
 export function spreadHigh(s: usize, qa: usize, rowBytes: usize, rows: usize, blocks: usize): void {
   for (let b: usize = 0; b < blocks; b++, qa += ROW_RECORD) {
     for (let row: usize = 0; row < rows; row += SPREAD_ROWS, s += SPREAD_RECORD) {
-      if (!v128.any_true(v128.load(s, SPREAD_SHIFTS))) continue;
+      if (!load<u32>(s, SPREAD_SHIFTS)) continue;
       for (let r: usize = 0; r < SPREAD_ROWS; r++) {
         const to = s + SPREAD_HIGH + SPREAD_HEAD + (r << 4);
-        if (load<u32>(s + (r << 2), SPREAD_SHIFTS)) spreadValues(I8, to, qa + (row + r) * rowBytes + ROW_HIGH);
+        if (load<u8>(s + r, SPREAD_SHIFTS)) spreadValues(I8, to, qa + (row + r) * rowBytes + ROW_HIGH);
         else clearValues(to);
       }
     }
