@@ -148,6 +148,11 @@ for (const variant of VARIANTS) {
           if (m % 3) x[m * K + ((m * 5) % 11) * 32 + 7]! = m % 2 ? 4000 : -70000;
           if (m % 7 === 6) x.copyWithin(m * K, 0, K);
         }
+        if (kindOf(variant, dtype) === 'offset') {
+          const [{ scales }, all] = [quantizedRows('offset', x, M, K), quantizedRows('fine', x, M, K)];
+          const fine = scales.filter((scale, i) => scale === all.scales[i]).length;
+          assert.ok(fine > 0 && fine <= M, `${fine} blocks of 14 bits in ${M} rows`);
+        }
         check(variant, randomMatrix(dtype, 29, K, 12), M, x, { bias: normals(29, M) });
       }
     });
