@@ -2,8 +2,8 @@
  * The 7-bit dot product of the relaxed build. Its second operand is always within 0 … 127, and no sum of two products
  * passes 16 bits, so every processor gives the same integers.
  *
- *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v + offset) = Σ w·v + Σ w · offset, and rows of
- *   two bytes are (Σ w·high + Σ w · offset/128) · 128 + Σ w·low.
+ *   I8: weights (−127 … 127) · rows (0 … 127): |sum of 2| <= 32258. Σ w·(v + offset) = Σ w·v + Σ w · offset, and
+ *   of two bytes (Σ w·high + Σ w · offset/128) · 128 + Σ w·low.
  *   I4: rows (−127 … 127) · nibbles (0 … 15): |sum of 2| <= 3810, of 16 <= 30480: a whole block fits in 16 bits.
  *
  * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only

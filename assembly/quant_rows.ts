@@ -8,12 +8,12 @@
  *                     k mod 4 is 0 or 1 and another for the rest, int16 (of 14 bits multiples of 128)
  *   for I4:           int8 −127 … 127, a = scale · v (as int16 in the plain build)
  *
- * 14 bits are two bytes of 7 and take two products: what q_rows_i8w_fine makes of every block, and the others of one that
- * in 7 bits would make more than half of its row's noise, for a value far beyond the rest. In a Llama's attention and MLP
- * inputs there is a channel that has such values in most rows.
+ * 14 bits are two bytes of 7 and take two products: what q_rows_i8w_fine makes of every block, and q_rows_i8w of one
+ * that in 7 bits would make more than half of its row's noise, for a value far beyond the rest. In the inputs of a
+ * Llama's attention and MLP there is a channel that has such values in many rows.
  *
- * The term beside the scale is what the products add: for I8 the two offsets as int16 (shifted like the higher bytes),
- * of which the weights take one each; for I4 the float32 scale · f32(Σ v), of which the weights' minimum takes its part.
+ * The term beside the scale is what the products add: for I8 the two offsets as int16 (counting 2^shift times, as the
+ * higher bytes do), one for each weight; for I4 the float32 scale · f32(Σ v), for the weights' minimum.
  */
 import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
 import { tileScratch } from './scratch';
@@ -32,7 +32,7 @@ const FINE_LEVELS: f32 = 16250;
 /** A block that 7 bits would have make more than this part of its row's noise has 14. */
 const NOISE_SHARE: f64 = 0.5;
 
-/** What a record holds while its row is measured: the wider half's range, the largest magnitude, the halves' minimums. */
+/** What a record holds while its row is measured: the wider half's range, the largest magnitude, both minimums. */
 const RANGE: u8 = 0;
 const TOP: u8 = 1;
 const LOW0: u8 = 2;

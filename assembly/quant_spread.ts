@@ -6,7 +6,7 @@ import { I4, I8, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './q
 export const SPREAD_ROWS: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 2;
 /** The rows' scales, then their terms (of I8 only in the relaxed build), in four equal lanes each. */
 export const SPREAD_TERMS: usize = SPREAD_ROWS * 16;
-/** Of the relaxed build the rows' shifts, a byte each: where one is not 0, SPREAD_HIGH further on lie the higher bytes. */
+/** In the relaxed build the rows' shifts, a byte each: if one is not 0, SPREAD_HIGH further on lie the higher bytes. */
 export const SPREAD_SHIFTS: usize = SPREAD_ROWS * 32;
 export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? 16 : 0);
 /** One block of a tile's rows: the head, then [8 groups of 4 k][rows][16 bytes: the 4 k over and over]. */
