@@ -30,23 +30,39 @@ export function scalesOffset(headDim: usize, shift: usize): usize {
   return valuesOffset(headDim, shift) + (PAGE * channelsOf(headDim) << shift);
 }
 
-/** Writes `count` keys and values to key indices start, start + 1, …: each x/scale to the nearest of −127 … 127. */
+/** Writes `count` keys and values of each head to key indices start, start + 1, …: each x/scale to the nearest of −127 … 127. */
 export function i8_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(I8, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(I8, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 /** The same in int16, a key's norm scaled to 32767 and a value's largest size. */
 export function i16_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(I16, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(I16, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 // @ts-ignore: decorator
 @inline
 function write(
+  dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
+  ldv: usize, heads: usize, pageCount: usize,
+): void {
+  for (; heads; heads--) {
+    writeHead(dtype, pages, k, v, indices, count, start, headDim, ldk, ldv);
+    pages += pageCount << 2;
+    k += headDim << 2;
+    v += headDim << 2;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function writeHead(
   dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
   ldv: usize,
 ): void {

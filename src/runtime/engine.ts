@@ -77,7 +77,7 @@ export class Engine {
     this.#dotForm = dotForm;
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
-    this.#uploads = new Arena(this.heap, 'uploads');
+    this.#uploads = new Arena(this.heap, 'uploads', UPLOADS_CHUNK);
     if (pool) abandoned?.register(this, pool, this);
   }
 
@@ -258,6 +258,7 @@ export class Engine {
         await this.#pool?.settle();
         if (!this.disposed) {
           this.#uploads.release(START);
+          this.#uploads.trim();
           this.activations.release(mark);
         }
       }
@@ -294,6 +295,9 @@ export class Engine {
   }
 
   async #start(): Promise<void> {
+    // Taken from the heap while calls wait, the first piece would have to wait for them.
+    this.#uploads.allocate(1);
+    this.#uploads.release(START);
     if (!this.#pool || this.#pool.started) return;
     const scratch = Array.from({ length: this.threads }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
@@ -310,11 +314,7 @@ export class Engine {
       }
       for (const pointer of scratch) this.heap.free(pointer);
       this.#pool = undefined;
-      return;
     }
-    // Taken from the heap while calls wait, the first piece would have to wait for them.
-    this.#uploads.allocate(1);
-    this.#uploads.release(START);
   }
 
   /**
@@ -339,6 +339,9 @@ export class Engine {
 
 /** Calls that a run writes down between pauses: it can be broken off there, and is asked whether to wait. */
 const PAUSE_CALLS = 12;
+
+/** Enough for the lists of ids and places of most runs. */
+const UPLOADS_CHUNK = 1 << 16;
 
 const START: Mark = { chunk: 0, offset: 0 };
 
