@@ -91,12 +91,13 @@ function scores(
   const shift: usize = dtype == I8 ? 0 : 1;
   const pairs = pairsOf(headDim);
   const panelBytes = pairs << (4 + shift);
+  const values: usize = valuesOffset(headDim, shift);
   spreadQueries(q, rows, headDim, ldq, scale);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const page = pageOf(pages, key);
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
-    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + <usize>valuesOffset(headDim, shift);
+    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + values;
     for (let i: usize = 0; i < panels; i++) {
       if (rows <= FEW_ROWS) aheadOf(dtype, next, i, panels, panelBytes);
       intPanel(
@@ -142,6 +143,8 @@ function mix(
 ): void {
   const shift: usize = dtype == I8 ? 0 : 1;
   const factors = sumScratch + FACTORS;
+  const panelBytes: usize = PAGE * 8 << shift;
+  const values: usize = valuesOffset(headDim, shift);
   if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const first = key == 0;
@@ -158,9 +161,8 @@ function mix(
       const to = rowScratch + ((r - tileRow) * pairs + tileRow << 4);
       spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
     }
-    let panel = page + valuesOffset(headDim, shift);
-    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + <usize>valuesOffset(headDim, shift) : 0;
-    const panelBytes: usize = PAGE * 8 << shift;
+    let panel = page + values;
+    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + values : 0;
     let c: usize = 0;
     for (; c + 8 <= headDim; c += 8, panel += panelBytes) {
       if (rows <= FEW_ROWS) aheadOf(dtype, next, c >> 3, headDim >> 3, panelBytes);
