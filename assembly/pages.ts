@@ -29,23 +29,39 @@ export function pageOf(pages: usize, key: usize): usize {
   return <usize>load<u32>(pages + (key / PAGE << 2));
 }
 
-/** Writes `count` keys and values to key indices start, start + 1, … of the pages. */
+/** Writes `count` keys and values of each head to key indices start, start + 1, … of its pages. */
 export function f32_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(F32, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(F32, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 /** The same rounded to bfloat16. */
 export function bf16_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(BF16, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(BF16, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 // @ts-ignore: decorator
 @inline
 function write(
+  dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
+  ldv: usize, heads: usize, pageCount: usize,
+): void {
+  for (; heads; heads--) {
+    writeHead(dtype, pages, k, v, indices, count, start, headDim, ldk, ldv);
+    pages += pageCount << 2;
+    k += headDim << 2;
+    v += headDim << 2;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function writeHead(
   dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
   ldv: usize,
 ): void {

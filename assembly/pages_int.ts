@@ -30,23 +30,39 @@ export function scalesOffset(headDim: usize, shift: usize): usize {
   return valuesOffset(headDim, shift) + (PAGE * channelsOf(headDim) << shift);
 }
 
-/** Writes `count` keys and values to key indices start, start + 1, …: each x/scale to the nearest of −127 … 127. */
+/** Writes `count` keys and values of each head to key indices start, start + 1, …: each x/scale to the nearest of −127 … 127. */
 export function i8_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(I8, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(I8, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 /** The same in int16, a key's norm scaled to 32767 and a value's largest size. */
 export function i16_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
+  heads: usize, pageCount: usize,
 ): void {
-  write(I16, pages, k, v, indices, count, start, headDim, ldk, ldv);
+  write(I16, pages, k, v, indices, count, start, headDim, ldk, ldv, heads, pageCount);
 }
 
 // @ts-ignore: decorator
 @inline
 function write(
+  dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
+  ldv: usize, heads: usize, pageCount: usize,
+): void {
+  for (; heads; heads--) {
+    writeHead(dtype, pages, k, v, indices, count, start, headDim, ldk, ldv);
+    pages += pageCount << 2;
+    k += headDim << 2;
+    v += headDim << 2;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function writeHead(
   dtype: i32, pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize,
   ldv: usize,
 ): void {
@@ -66,9 +82,12 @@ function write(
     let inverse = size > 0 ? limit / size : 0;
     store<f32>(scales, size / limit);
     let to = page + ((slot >> 3) * pairs * 16 + (slot & 7) * 2 << shift);
-    for (let d: usize = 0; d < 2 * pairs; d++) {
+    let d: usize = 0;
+    for (; d + 8 <= headDim; d += 8, to += <usize>64 << shift) putPairs(dtype, to, from + (d << 2), inverse);
+    for (; d < 2 * pairs; d++) {
       const value = d < headDim ? quantised(load<f32>(from + (d << 2)), inverse) : 0;
-      put(dtype, to + ((d >> 1) * 16 + (d & 1) << shift), value);
+      put(dtype, to + ((d & 1) << shift), value);
+      if (d & 1) to += <usize>16 << shift;
     }
 
     from = v + ((row * ldv) << 2);
@@ -76,11 +95,12 @@ function write(
     inverse = largest > 0 ? limit / largest : 0;
     store<f32>(scales + PAGE * 4, largest / limit);
     to = page + valuesOffset(headDim, shift) + ((slot >> 1) * 16 + (slot & 1) << shift);
-    for (let c: usize = 0; c < channels; c++) {
-      put(
-        dtype, to + ((c >> 3) * (PAGE * 8) + (c & 7) * 2 << shift),
-        c < headDim ? quantised(load<f32>(from + (c << 2)), inverse) : 0,
-      );
+    let c: usize = 0;
+    for (; c + 8 <= headDim; c += 8, to += PAGE * 8 << shift) {
+      putBeside(dtype, to - ((slot & 1) << shift), slot & 1, from + (c << 2), inverse);
+    }
+    for (; c < channels; c++) {
+      put(dtype, to + ((c & 7) * 2 << shift), c < headDim ? quantised(load<f32>(from + (c << 2)), inverse) : 0);
     }
   }
 }
@@ -90,6 +110,50 @@ function write(
 function put(dtype: i32, to: usize, value: i32): void {
   if (dtype == I8) store<i8>(to, <i8>value);
   else store<i16>(to, <i16>value);
+}
+
+/** Eight channels of a key from x on, 8 pairs of channels apart. */
+// @ts-ignore: decorator
+@inline
+function putPairs(dtype: i32, to: usize, x: usize, inverse: f32): void {
+  const low = quantised4(x, inverse), high = quantised4(x + 16, inverse);
+  if (dtype == I8) {
+    const values = v128.shuffle<i8>(low, high, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+    v128.store_lane<i16>(to, values, 0);
+    v128.store_lane<i16>(to, values, 1, 16);
+    v128.store_lane<i16>(to, values, 2, 32);
+    v128.store_lane<i16>(to, values, 3, 48);
+  } else {
+    const values = v128.shuffle<i16>(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
+    v128.store_lane<i32>(to, values, 0);
+    v128.store_lane<i32>(to, values, 1, 32);
+    v128.store_lane<i32>(to, values, 2, 64);
+    v128.store_lane<i32>(to, values, 3, 96);
+  }
+}
+
+/** Eight channels of a value from x on, as the first (odd 0) or second of the pairs at `to`. */
+// @ts-ignore: decorator
+@inline
+function putBeside(dtype: i32, to: usize, odd: usize, x: usize, inverse: f32): void {
+  const low = quantised4(x, inverse), high = quantised4(x + 16, inverse);
+  if (dtype == I8) {
+    const shift = <i32>odd << 3, mask = i32x4.splat(0x00ff00ff << shift);
+    const values = i16x8.shl(v128.shuffle<i16>(low, high, 0, 2, 4, 6, 8, 10, 12, 14), shift);
+    v128.store(to, v128.bitselect(values, v128.load(to), mask));
+  } else {
+    const shift = <i32>odd << 4, mask = i32x4.splat(0xffff << shift);
+    v128.store(to, v128.bitselect(i32x4.shl(low, shift), v128.load(to), mask));
+    v128.store(to, v128.bitselect(i32x4.shl(high, shift), v128.load(to, 16), mask), 16);
+  }
+}
+
+/** Four values from x on as `quantised` has them. */
+// @ts-ignore: decorator
+@inline
+function quantised4(x: usize, inverse: f32): v128 {
+  const sum = f32x4.add(f32x4.mul(v128.load(x), f32x4.splat(inverse)), f32x4.splat(ROUND));
+  return i32x4.sub(sum, i32x4.splat(reinterpret<i32>(ROUND)));
 }
 
 /** 1.5·2^23: added to a float32 of size up to 2^22 it leaves the nearest integer in the low bits. */

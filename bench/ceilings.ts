@@ -58,9 +58,17 @@ export class Ceilings {
   /** G operations a second of products and sums in registers; undefined where the engine lacks them. */
   arithmetic(kind: Arithmetic): number | undefined {
     const loop = this.#loops[kind];
+    return loop && operations(kind) / 1e9 / time(() => loop(STEPS, 0.5), { budget: 0.05 }).least;
+  }
+
+  /** The same over so many milliseconds as a whole. */
+  rate(kind: Arithmetic, milliseconds: number): number | undefined {
+    const loop = this.#loops[kind];
     if (!loop) return undefined;
-    const operations = STEPS * stepOperations(REGISTER_LOOPS.find(({ name }) => name === kind)!);
-    return operations / 1e9 / time(() => loop(STEPS, 0.5), { budget: 0.05 }).least;
+    const started = performance.now();
+    let done = 0;
+    for (; performance.now() < started + milliseconds; done++) loop(STEPS, 0.5);
+    return (done * operations(kind)) / 1e6 / (performance.now() - started);
   }
 
   /** GB/s of reading half a gibibyte, more than caches hold. */
@@ -68,6 +76,11 @@ export class Ceilings {
     this.#stream ??= stream();
     return STREAM_BYTES / 1e9 / time(this.#stream, { budget: 0.2 }).least;
   }
+}
+
+/** Of one call of a register loop. */
+function operations(kind: Arithmetic): number {
+  return STEPS * stepOperations(REGISTER_LOOPS.find(({ name }) => name === kind)!);
 }
 
 function stream(): () => void {

@@ -8,7 +8,11 @@ import { textIds, tile } from './inputs.js';
 import type { Job, Say } from './job.js';
 import type { Row } from './report.js';
 import { cacheValues, sizeConfig, textOperations, tokenWeights, visionOperations } from './sizes.js';
+import { ThreadCeilings } from './thread-ceilings.js';
 import { timeAsync } from './timing.js';
+
+/** How much more several threads' registers do than one's. */
+export const THREADS_AT_ONCE = 'registers of all threads at once';
 
 const PROMPTS = [64, 512, 1141];
 const CONTEXTS = [128, 512, 2048, 4096];
@@ -21,6 +25,8 @@ interface Context {
   config: SmolVLMConfig;
   configuration: Configuration;
   ceilings: Ceilings;
+  /** Of all threads of the configuration, where it has several. */
+  together: ThreadCeilings | undefined;
   report: (row: Omit<Row, 'part'>) => void;
 }
 
@@ -28,13 +34,27 @@ export async function benchModel({ size, folder, configuration }: Job, say: Say)
   const model = await openModel(folder, configuration);
   const ceilings = new Ceilings();
   const report = (row: Omit<Row, 'part'>) => say({ row: { part: 'model', ...row } });
-  const context = { model, config: sizeConfig(size), configuration, ceilings, report };
+  const { threads } = configuration;
+  const together = threads > 1 ? await ThreadCeilings.start(threads) : undefined;
+  const context = { model, config: sizeConfig(size), configuration, ceilings, together, report };
+  if (together) await benchThreads(context, together);
   await warmUp(context);
   await benchTile(context);
   for (const count of PROMPTS) await benchPrompt(context, count);
   for (const count of CONTEXTS) await benchDecode(context, count);
   report({ work: 'WebAssembly memory at the end', value: model.memory / 1e6, unit: 'MB' });
   model.dispose();
+  await together?.close();
+}
+
+/** What more threads could gain at best. */
+async function benchThreads({ configuration, report }: Context, together: ThreadCeilings): Promise<void> {
+  const kind = arithmeticOf(configuration);
+  const one = await together.arithmetic(kind, 1);
+  const all = await together.arithmetic(kind);
+  if (one === undefined || all === undefined) return;
+  const against = { name: 'threads', value: configuration.threads };
+  report({ work: THREADS_AT_ONCE, value: all / one, unit: '×', against, note: ARITHMETIC_NAMES[kind] });
 }
 
 /** Half a second of small work: engines compile for speed what has run for a while. */
@@ -52,7 +72,7 @@ async function warmUp({ model, config }: Context): Promise<void> {
 async function benchTile(context: Context): Promise<void> {
   const { model, config, report } = context;
   const pixels = tile(config);
-  const against = arithmeticCeiling(context);
+  const against = await arithmeticCeiling(context);
   const { median, ...spread } = await timeAsync(() => model.get_image_features(pixels), SLOW);
   const { image_size } = config.vision_config;
   report({
@@ -68,7 +88,7 @@ async function benchTile(context: Context): Promise<void> {
 async function benchPrompt(context: Context, count: number): Promise<void> {
   const { model, config, report } = context;
   const input_ids = textIds(config, count);
-  const against = arithmeticCeiling(context);
+  const against = await arithmeticCeiling(context);
   const { median, ...spread } = await timeAsync(
     () => model.forward({ input_ids, use_cache: false, logits_to_keep: 1 }),
     SLOW,
@@ -103,11 +123,10 @@ async function benchDecode({ model, config, configuration, ceilings, report }: C
   });
 }
 
-/** What one thread's registers allow, times the threads. */
-function arithmeticCeiling({ ceilings, configuration }: Context): Row['against'] {
+/** What registers allow, of all threads at once. */
+async function arithmeticCeiling({ ceilings, together, configuration }: Context): Promise<Row['against']> {
   const kind = arithmeticOf(configuration);
-  const rate = ceilings.arithmetic(kind);
-  const { threads } = configuration;
-  const name = ARITHMETIC_NAMES[kind] + (threads > 1 ? ` × ${threads} threads` : '');
-  return rate === undefined ? undefined : { name, value: rate * threads };
+  const value = together ? await together.arithmetic(kind) : ceilings.arithmetic(kind);
+  const name = ARITHMETIC_NAMES[kind] + (together ? `, ${configuration.threads} threads at once` : '');
+  return value === undefined ? undefined : { name, value };
 }

@@ -1,3 +1,4 @@
+import { THREADS_AT_ONCE } from './model.js';
 import type { Row } from './report.js';
 
 /** Two threads against one, for every work of the whole model that was measured with both. */
@@ -8,13 +9,20 @@ export function threadRows(rows: readonly Row[]): Row[] {
     if (configuration === row.configuration) return [];
     const single = timed.find((other) => other.configuration === configuration && other.work === row.work);
     if (!single) return [];
+    // Arithmetic can gain what registers do; a token reads memory.
+    const registers = rows.find((other) => {
+      return other.configuration === row.configuration && other.work === THREADS_AT_ONCE;
+    });
+    const isArithmetic = registers?.value !== undefined && row.unit === 'GFLOP/s';
     return {
       part: 'model',
       configuration: `${configuration.replace(', 1 thread', '')}: two threads against one`,
       work: row.work,
       value: single.seconds! / row.seconds!,
       unit: '×',
-      against: { name: 'one thread', value: 1 },
+      against: isArithmetic
+        ? { name: 'what registers gain', value: registers.value }
+        : { name: 'one thread', value: 1 },
     };
   });
 }

@@ -16,14 +16,17 @@ export interface Mark {
 export class Arena {
   #heap: Heap;
   #purpose: string;
+  readonly #firstChunk: number;
   #chunks: { pointer: number; bytes: number }[] = [];
   #chunk = 0;
   #offset = 0;
   #peak = 0;
 
-  constructor(heap: Heap, purpose: string) {
+  /** @param firstChunk bytes that the first chunk has at least */
+  constructor(heap: Heap, purpose: string, firstChunk = FIRST_CHUNK) {
     this.#heap = heap;
     this.#purpose = purpose;
+    this.#firstChunk = firstChunk;
   }
 
   /** Bytes that the chunks hold. */
@@ -74,7 +77,7 @@ export class Arena {
   }
 
   #grow(size: number) {
-    const bytes = Math.max(size, FIRST_CHUNK, Math.min(this.bytes, 16 << 20));
+    const bytes = Math.max(size, this.#firstChunk, Math.min(this.bytes, 16 << 20));
     const chunk = { pointer: this.#heap.allocate(bytes, this.#purpose), bytes };
     this.#chunks.push(chunk);
     return chunk;

@@ -1,6 +1,7 @@
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
 import { PAGE_KERNELS, PAGE_KEYS, type PageDtype } from './pages.js';
+import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
 
@@ -138,9 +139,10 @@ export function writeKeys(engine: Engine, k: Tensor, v: Tensor, rows: KeyRows): 
   const { columns } = k;
   const offset = 4 * start * columns;
   const head = 4 * headDim;
+  const args = [pages, k.pointer + offset, v.pointer + offset, indices, count, at, headDim, columns, columns];
   engine.call({
     kernel: PAGE_KERNELS[dtype].write,
-    args: [pages, k.pointer + offset, v.pointer + offset, indices, count, at, headDim, columns, columns],
-    axes: [{ size: -1, units: kvHeads, step: 1, moves: [0, 4 * pageCount, 1, head, 2, head] }],
+    args: [...args, kvHeads, pageCount],
+    axes: [evenAxis(engine.threads, 9, kvHeads, 2 * count * headDim, [0, 4 * pageCount, 1, head, 2, head])],
   });
 }

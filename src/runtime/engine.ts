@@ -2,7 +2,7 @@ import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
 import { kernelsModule, relaxedDotForm } from './binaries.js';
-import { type KernelCall, partArguments } from './call.js';
+import type { KernelCall } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import {
   checkRelaxed,
@@ -53,11 +53,14 @@ export class Engine {
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
   /** Of calls that no worker takes. */
-  readonly #local = new LocalQueue((call, part) => this.#carryOut(call, part));
+  readonly #local = new LocalQueue((kernel, args) =>
+    (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
+  );
+  /** Calls since the last pause. */
+  #written = 0;
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
-  readonly #arguments: number[] = [];
   #kernels: Kernels | undefined;
   #memory: WebAssembly.Memory;
   #last: Promise<unknown> = Promise.resolve();
@@ -74,7 +77,7 @@ export class Engine {
     this.#dotForm = dotForm;
     this.heap = new Heap(memory, kernels.heap_base(), limit);
     this.activations = new Arena(this.heap, 'activations');
-    this.#uploads = new Arena(this.heap, 'uploads');
+    this.#uploads = new Arena(this.heap, 'uploads', UPLOADS_CHUNK);
     if (pool) abandoned?.register(this, pool, this);
   }
 
@@ -146,11 +149,14 @@ export class Engine {
   /** Writes a kernel call down. */
   call(call: KernelCall): void {
     this.#queue.push(call);
+    this.#written++;
   }
 
-  /** The same, with a pause for those that are waiting. */
+  /** The same, with a pause after every dozen of calls. */
   *steps(call: KernelCall): Steps<void> {
-    this.#queue.push(call);
+    this.call(call);
+    if (this.#written < PAUSE_CALLS) return;
+    this.#written = 0;
     yield;
   }
 
@@ -252,6 +258,7 @@ export class Engine {
         await this.#pool?.settle();
         if (!this.disposed) {
           this.#uploads.release(START);
+          this.#uploads.trim();
           this.activations.release(mark);
         }
       }
@@ -288,6 +295,9 @@ export class Engine {
   }
 
   async #start(): Promise<void> {
+    // Taken from the heap while calls wait, the first piece would have to wait for them.
+    this.#uploads.allocate(1);
+    this.#uploads.release(START);
     if (!this.#pool || this.#pool.started) return;
     const scratch = Array.from({ length: this.threads }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
@@ -304,16 +314,7 @@ export class Engine {
       }
       for (const pointer of scratch) this.heap.free(pointer);
       this.#pool = undefined;
-      return;
     }
-    // Taken from the heap while calls wait, the first piece would have to wait for them.
-    this.#uploads.allocate(1);
-    this.#uploads.release(START);
-  }
-
-  #carryOut(call: KernelCall, part: number): void {
-    partArguments(call, part, this.#arguments);
-    (this.#live()[call.kernel] as (...args: number[]) => unknown)(...this.#arguments);
   }
 
   /**
@@ -335,6 +336,12 @@ export class Engine {
     });
   }
 }
+
+/** Calls that a run writes down between pauses: it can be broken off there, and is asked whether to wait. */
+const PAUSE_CALLS = 12;
+
+/** Enough for the lists of ids and places of most runs. */
+const UPLOADS_CHUNK = 1 << 16;
 
 const START: Mark = { chunk: 0, offset: 0 };
 

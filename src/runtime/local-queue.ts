@@ -1,4 +1,5 @@
-import { type KernelCall, partCount } from './call.js';
+import { type KernelCall, partArguments, partCount } from './call.js';
+import type { Kernels } from './kernels.js';
 import type { Steps } from './steps.js';
 
 /**
@@ -10,14 +11,16 @@ const CROWDED = 64;
 
 /** Kernel calls that this thread carries out itself, a good many in a row and in the order in which they were pushed. */
 export class LocalQueue {
-  readonly #carryOut: (call: KernelCall, part: number) => void;
+  readonly #carryOut: (kernel: keyof Kernels, args: readonly number[]) => void;
   #calls: KernelCall[] = [];
-  /** The first call that is not done, its first part that is not, and how many it has. */
+  /** The first call that is not done, how many parts it has, and the first of them that is not. */
   #next = 0;
+  #parts = 0;
   #part = 0;
+  readonly #arguments: number[] = [];
 
-  /** @param carryOut runs one part of a call */
-  constructor(carryOut: (call: KernelCall, part: number) => void) {
+  /** @param carryOut calls a kernel */
+  constructor(carryOut: (kernel: keyof Kernels, args: readonly number[]) => void) {
     this.#carryOut = carryOut;
   }
 
@@ -59,12 +62,15 @@ export class LocalQueue {
       if (this.#next > 0) this.clear();
       return false;
     }
+    if (this.#part === 0) this.#parts = partCount(call);
     const part = this.#part++;
-    if (this.#part >= partCount(call)) {
+    if (this.#part >= this.#parts) {
       this.#next++;
       this.#part = 0;
     }
-    this.#carryOut(call, part);
+    // A call of one part has its arguments already.
+    if (this.#parts > 1) partArguments(call, part, this.#arguments);
+    this.#carryOut(call.kernel, this.#parts > 1 ? this.#arguments : call.args);
     return true;
   }
 }

@@ -3,6 +3,7 @@ import type { KernelCall } from './call.js';
 import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
 import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
 import { type HostWorker, maySleep, startWorker } from './host-worker.js';
+import { turn } from './steps.js';
 import type { WorkerMessage, WorkerStart } from './worker.js';
 
 /** What every worker instantiates. */
@@ -39,6 +40,8 @@ export class WorkerPool {
   /** The calls before the last fence that was reached are done, even if a worker has yet to pass it by. */
   #fenced = 0;
   #failure: Error | undefined;
+  /** Whether calls are passed over because the run is, not because one failed. */
+  #skips = false;
   /** Set for good: the workers are gone. */
   #ended: Error | undefined;
 
@@ -61,10 +64,16 @@ export class WorkerPool {
     return this.#starting;
   }
 
-  /** Calls that are not done yet. */
+  /** Calls that are not done yet, or that failed unheard of. */
   get pending(): number {
-    if (this.#ended || this.#fenced === this.#produced) return 0;
-    return this.#behind();
+    if (this.#ended) return 0;
+    const behind = this.#fenced === this.#produced ? 0 : this.#behind();
+    return behind === 0 && this.#failsUnheard ? 1 : behind;
+  }
+
+  /** Whether a call failed, of which the worker's message has not arrived yet. */
+  get #failsUnheard(): boolean {
+    return !this.#skips && !this.#failure && Atomics.load(this.#control, SKIPPING) !== 0;
   }
 
   /** Calls that some worker has not passed. */
@@ -94,6 +103,7 @@ export class WorkerPool {
   /** Resolves when everything pushed so far is done; rejects if a kernel failed. */
   async drain(): Promise<void> {
     if (this.pending > 0) await this.#fence();
+    while (this.#failsUnheard && !this.#ended) await turn();
     this.#check();
   }
 
@@ -105,6 +115,7 @@ export class WorkerPool {
 
   /** Passes over the calls that are waiting; calls pushed before the next `drain` too. */
   skip(): void {
+    this.#skips = true;
     Atomics.store(this.#control, SKIPPING, 1);
   }
 
@@ -112,6 +123,7 @@ export class WorkerPool {
   async settle(): Promise<void> {
     if (this.pending > 0) await this.#fence();
     Atomics.store(this.#control, SKIPPING, 0);
+    this.#skips = false;
     this.#failure = undefined;
   }
 

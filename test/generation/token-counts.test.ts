@@ -1,8 +1,10 @@
 /** What a token costs beside the arithmetic: the same at every length, but for a page of keys now and then. */
+import '../support/kernel-calls.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { generate } from '../../src/generation/generate.js';
 import { pageBytes } from '../../src/runtime/pages.js';
+import { watchKernels } from '../support/kernel-calls.js';
 import { defaultsOf, tiny } from './support.js';
 
 const CHECKPOINT = 'text-only-tied-bf16';
@@ -19,20 +21,8 @@ interface Step {
 async function stepsOf(args: object): Promise<{ steps: Step[]; slab: number; prompt: number }> {
   const { model, inputs } = await tiny(CHECKPOINT);
   const { engine } = model.ops;
-  const { heap, activations, kernels } = engine;
+  const { heap, activations } = engine;
   const count = { kernels: 0, allocations: 0, uploads: 0 };
-  const counting = Object.fromEntries(
-    Object.entries(kernels as unknown as Record<string, (...args: number[]) => unknown>).map(
-      ([name, call]) => [
-        name,
-        (...values: number[]) => {
-          count.kernels++;
-          return call(...values);
-        },
-      ],
-    ),
-  );
-  Object.defineProperty(engine, 'kernels', { value: counting, configurable: true });
   const { allocate } = activations;
   activations.allocate = (bytes) => {
     count.allocations++;
@@ -63,14 +53,15 @@ async function stepsOf(args: object): Promise<{ steps: Step[]; slab: number; pro
   };
   const row = Array.from(inputs.input_ids!.data, Number).slice(0, 3);
   const input_ids = { dims: [1, row.length], data: Int32Array.from(row) };
-  await generate(model, defaultsOf(model), {
-    input_ids,
-    attention_mask: { dims: [1, row.length], data: new Uint8Array(row.length).fill(1) },
-    max_new_tokens: TOKENS,
-    streamer,
-    ...args,
-  });
-  Object.defineProperty(engine, 'kernels', { value: kernels, configurable: true });
+  const generating = () =>
+    generate(model, defaultsOf(model), {
+      input_ids,
+      attention_mask: { dims: [1, row.length], data: new Uint8Array(row.length).fill(1) },
+      max_new_tokens: TOKENS,
+      streamer,
+      ...args,
+    });
+  await watchKernels(() => count.kernels++, generating);
   Object.assign(activations, { allocate });
   Object.assign(engine, { upload, uploadInt32 });
   const { num_hidden_layers, num_key_value_heads, head_dim } = model.config.text_config;

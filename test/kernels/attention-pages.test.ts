@@ -49,9 +49,9 @@ function run(c: Case, { q, k, v }: Inputs) {
   const write = kernels[PAGE_KERNELS[dtype].write];
   const [kp, vp] = [floats(k).ptr, floats(v).ptr];
   const first = Math.floor(keys / 3);
-  write(table, kp, vp, 0, first, 0, headDim, headDim, headDim);
+  write(table, kp, vp, 0, first, 0, headDim, headDim, headDim, 1, 0);
   const rest = ints(Array.from({ length: keys - first }, (_, j) => first + j));
-  write(table, kp, vp, rest.ptr, keys - first, first, headDim, headDim, headDim);
+  write(table, kp, vp, rest.ptr, keys - first, first, headDim, headDim, headDim, 1, 0);
   checkGuards(`written: ${JSON.stringify(c)}`);
   const ldp = Math.ceil(keys / PAGE) * PAGE;
   const out = area(rows * headDim);
@@ -317,5 +317,34 @@ for (const dtype of ['int8', 'int16'] as const) {
     }
   });
 }
+
+test('kv_write of 3 heads side by side: the pages of three calls, in every dtype, headDim 5, 16 and 24', () => {
+  for (const dtype of Object.keys(PAGE_KERNELS) as PageDtype[]) {
+    for (const headDim of [5, 16, 24]) {
+      const [heads, keys, pageCount] = [3, 150, 3];
+      const ld = heads * headDim + 2;
+      const [k, v] = [normals(keys * ld, 1), normals(keys * ld, 2)];
+      const filled = (isOne: boolean) => {
+        reset();
+        const pages = Array.from({ length: heads * pageCount }, () => area(pageBytes(headDim, dtype) / 4));
+        for (const page of pages) page.i32.fill(0);
+        const table = ints(pages.map(({ ptr }) => ptr)).ptr;
+        const [kp, vp] = [floats(k).ptr, floats(v).ptr];
+        const write = kernels[PAGE_KERNELS[dtype].write];
+        if (isOne) write(table, kp, vp, 0, keys, 7, headDim, ld, ld, heads, pageCount);
+        for (let head = 0; !isOne && head < heads; head++) {
+          const offset = 4 * head * headDim;
+          const list = table + 4 * head * pageCount;
+          write(list, kp + offset, vp + offset, 0, keys, 7, headDim, ld, ld, 1, 0);
+        }
+        checkGuards(`${dtype}, headDim ${headDim}`);
+        return pages.map(({ i32 }) => Array.from(i32));
+      };
+      const together = filled(true);
+      assert.equal(together, filled(false), `${dtype}, headDim ${headDim}`);
+      assert.ok(together[0]!.some(Boolean) && together[heads * pageCount - 2]!.some(Boolean));
+    }
+  }
+});
 
 test.run();

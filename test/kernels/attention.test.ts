@@ -39,9 +39,9 @@ function writePages(c: Case, { k, v }: Inputs): number {
   const table = ints(pages).ptr;
   const [kp, vp] = [floats(k).ptr, floats(v).ptr];
   const first = Math.floor(c.keys / 3);
-  kernels.f32_kv_write(table, kp, vp, 0, first, 0, c.headDim, ld, ld);
+  kernels.f32_kv_write(table, kp, vp, 0, first, 0, c.headDim, ld, ld, 1, 0);
   const rest = ints(Array.from({ length: c.keys - first }, (_, j) => first + j));
-  kernels.f32_kv_write(table, kp, vp, rest.ptr, c.keys - first, first, c.headDim, ld, ld);
+  kernels.f32_kv_write(table, kp, vp, rest.ptr, c.keys - first, first, c.headDim, ld, ld, 1, 0);
   return table;
 }
 
