@@ -2,12 +2,12 @@
  * One head's attention over keys and values in pages (see pages.ts): a strip of scores for a group of rows that stays
  * in the second-level cache, its softmax, and the mixing of the values, page by page.
  */
+import { FEW_ROWS, readAhead } from './ahead';
 import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 import { widenBlock } from './gemm';
 import { emptyProduct, panelBlock } from './gemm_tile';
 import { gemv } from './gemv';
 import { PAGE, pageOf } from './pages';
-import { PAIR_ROWS, panelPair } from './pair_tile';
 import { panelScratch, rowScratch, sumScratch } from './scratch';
 import { divideRow, exponentials } from './softmax';
 import { spreadQuotients, spreadRows } from './spread';
@@ -74,15 +74,17 @@ export function visible(r: usize, keys: usize, causalStart: i32): usize {
 function scores(
   dtype: i32, probs: usize, q: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldq: usize, ldp: usize,
 ): void {
-  const panelBytes = headDim * (dtype == F32 ? 32 : 16);
+  const kBytes: usize = dtype == F32 ? 32 : 16;
+  const panelBytes = headDim * kBytes;
   if (rows > 1) spreadRows(rowScratch, q, ldq, rows, headDim);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const panels = (min(PAGE, keys - key) + 7) >> 3;
-    let panel = pageOf(pages, key);
+    const panel = pageOf(pages, key);
     if (rows == 1) {
       gemv(dtype, probs, q, panel, 0, panels << 3, headDim, panelBytes, false);
     } else {
-      blocks(dtype, probs, ldp, panel, panelBytes, rows, headDim, true, panels << 3);
+      const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + PAGE / 8 * panelBytes;
+      blocks(dtype, probs, ldp, panel, panelBytes, rows, headDim, true, panels << 3, next);
     }
   }
 }
@@ -94,39 +96,38 @@ function mix(
   dtype: i32, out: usize, probs: usize, pages: usize, rows: usize, keys: usize, headDim: usize, ldo: usize, ldp: usize,
 ): void {
   const kBytes: usize = dtype == F32 ? 32 : 16;
+  const valuesAt = PAGE / 8 * headDim * kBytes;
   if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
   if (rows == 1) divideRow(probs, keys, load<f32>(sumScratch));
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const count = min(PAGE, keys - key);
-    let panel = pageOf(pages, key) + PAGE / 8 * headDim * kBytes;
+    const panel = pageOf(pages, key) + valuesAt;
     if (rows == 1) {
       gemv(dtype, out, probs, panel, 0, headDim, count, PAGE * kBytes, key > 0);
     } else {
       spreadQuotients(rowScratch, probs, ldp, rows, count, sumScratch);
-      blocks(dtype, out, ldo, panel, PAGE * kBytes, rows, count, key == 0, headDim);
+      const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + valuesAt : 0;
+      blocks(dtype, out, ldo, panel, PAGE * kBytes, rows, count, key == 0, headDim, next);
     }
   }
 }
 
-/** The spread rows against K of each panel: few rows against two panels at a time, half of them apart. */
+/** The spread rows against K of each panel; a few read as many panels at `next` ahead, where that is not 0. */
 // @ts-ignore: decorator
 @inline
 function blocks(
   dtype: i32, out: usize, ldo: usize, panel: usize, panelBytes: usize, rows: usize, K: usize, first: bool,
-  columns: usize,
+  columns: usize, next: usize,
 ): void {
-  let c: usize = 0;
-  if (rows <= PAIR_ROWS) {
-    const half = columns >> 4;
-    const apart = half * panelBytes;
-    for (; c < half << 3; c += 8, panel += panelBytes) {
-      const to = out + (c << 2);
-      panelPair(dtype, to, to + (half << 5), ldo, rowScratch, panel, panel + apart, rows, K, first);
+  // Of 4 KiB each where headDim is 64.
+  const parts: usize = dtype == F32 ? 8 : 4;
+  const share = panelBytes / parts;
+  const apart = ((columns + 7) >> 3) * share;
+  for (let c: usize = 0; c < columns; c += 8, panel += panelBytes) {
+    if (next && rows <= FEW_ROWS) {
+      readAhead(parts, next, apart, share);
+      next += share;
     }
-    panel += apart;
-    c <<= 1;
-  }
-  for (; c < columns; c += 8, panel += panelBytes) {
     block(dtype, out + (c << 2), ldo, panel, rows, K, first, min<usize>(8, columns - c));
   }
 }

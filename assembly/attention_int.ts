@@ -8,10 +8,10 @@
  * Pages are added in order in float32, the probabilities' sums in float64, and the result is divided by the sum at the
  * end.
  */
+import { FEW_ROWS, readAhead } from './ahead';
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 import { visible } from './attention';
 import { copyRows, emptyProduct } from './gemm_tile';
-import { INT_PAIR_ROWS, intPanelPair } from './int_pair';
 import { INT_TILE_ROWS, intPanel } from './int_tile';
 import { PAGE, pageOf } from './pages';
 import { I8, I16, norm, pairsOf, quantised, scalesOffset, valuesOffset } from './pages_int';
@@ -91,33 +91,31 @@ function scores(
   const shift: usize = dtype == I8 ? 0 : 1;
   const pairs = pairsOf(headDim);
   const panelBytes = pairs << (4 + shift);
+  const values: usize = valuesOffset(headDim, shift);
   spreadQueries(q, rows, headDim, ldq, scale);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const page = pageOf(pages, key);
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
-    let i: usize = 0;
-    // Few rows against two panels at a time, half of them apart.
-    if (dtype == I8 && rows <= INT_PAIR_ROWS) {
-      const half = panels >> 1;
-      for (; i < half; i++) {
-        const panel = page + i * panelBytes;
-        const column = i << 5;
-        const column1 = column + (half << 5);
-        intPanelPair(
-          I8, probs + column, probs + column1, ldp, rowScratch, panel, panel + half * panelBytes, rows, pairs,
-          sumScratch + FACTORS, scales + column, scales + column1, true,
-        );
-      }
-      i = half << 1;
-    }
-    for (; i < panels; i++) {
+    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + values;
+    for (let i: usize = 0; i < panels; i++) {
+      if (rows <= FEW_ROWS) aheadOf(dtype, next, i, panels, panelBytes);
       intPanel(
         dtype, probs + (i << 5), ldp, rowScratch, page + i * panelBytes, rows, pairs, sumScratch + FACTORS,
         scales + (i << 5), true,
       );
     }
   }
+}
+
+/** Before panel i of `panels`: reads what belongs to it ahead of as many panels at `next`, where that is not 0. */
+// @ts-ignore: decorator
+@inline
+function aheadOf(dtype: i32, next: usize, i: usize, panels: usize, panelBytes: usize): void {
+  // Of 4 KiB each where headDim is 64.
+  const parts: usize = dtype == I8 ? 2 : 4;
+  const share = panelBytes / parts;
+  if (next) readAhead(parts, next + i * share, panels * share, share);
 }
 
 /** Rows of q as int16 pairs in tiles, what each integer stands for times log2(e) · scale in the factors. */
@@ -145,6 +143,8 @@ function mix(
 ): void {
   const shift: usize = dtype == I8 ? 0 : 1;
   const factors = sumScratch + FACTORS;
+  const panelBytes: usize = PAGE * 8 << shift;
+  const values: usize = valuesOffset(headDim, shift);
   if (keys == 0) emptyProduct(out, 0, rows, headDim, ldo >> 2, false);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const first = key == 0;
@@ -161,19 +161,11 @@ function mix(
       const to = rowScratch + ((r - tileRow) * pairs + tileRow << 4);
       spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
     }
-    let panel = page + valuesOffset(headDim, shift);
+    let panel = page + values;
+    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + values : 0;
     let c: usize = 0;
-    if (dtype == I8 && rows <= INT_PAIR_ROWS) {
-      const half = headDim >> 4 << 3;
-      for (; c < half; c += 8, panel += PAGE * 8) {
-        const to = out + (c << 2);
-        const panel1 = panel + half * PAGE;
-        intPanelPair(I8, to, to + (half << 2), ldo, rowScratch, panel, panel1, rows, pairs, factors, 0, 0, first);
-      }
-      panel += half * PAGE;
-      c <<= 1;
-    }
-    for (; c + 8 <= headDim; c += 8, panel += PAGE * 8 << shift) {
+    for (; c + 8 <= headDim; c += 8, panel += panelBytes) {
+      if (rows <= FEW_ROWS) aheadOf(dtype, next, c >> 3, headDim >> 3, panelBytes);
       intPanel(dtype, out + (c << 2), ldo, rowScratch, panel, rows, pairs, factors, 0, first);
     }
     if (c < headDim) narrow(dtype, out + (c << 2), ldo, panel, rows, pairs, factors, first, headDim - c);

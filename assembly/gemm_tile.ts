@@ -77,7 +77,7 @@ function tile<Rows>(
 /** Of bfloat16 weights c0 has outputs 0, 2, 4, 6 and c1 the others: that takes fewer instructions than widening. */
 // @ts-ignore: decorator
 @inline
-export function finishRow(dtype: i32, out: usize, c0: v128, c1: v128, first: bool, bias: usize): void {
+function finishRow(dtype: i32, out: usize, c0: v128, c1: v128, first: bool, bias: usize): void {
   if (dtype == F32) return finish8(out, c0, c1, first, bias);
   finish8(out, v128.shuffle<i32>(c0, c1, 0, 4, 1, 5), v128.shuffle<i32>(c0, c1, 2, 6, 3, 7), first, bias);
 }

@@ -15,7 +15,6 @@ const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
 const QUANT_BLOCK_BYTES: usize = 256;
 const SUM_BYTES: usize = 32 * 16;
 const QUANT_WIDE_BYTES: usize = 512;
-const PAIR_BYTES: usize = 256;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 
@@ -35,8 +34,6 @@ export let quantBlock: usize = quantTotals + QUANT_TOTAL_BYTES;
 export let quantWideBlock: usize = quantBlock + QUANT_BLOCK_BYTES;
 /** Sums and factors of the rows of a group in attention. */
 export let sumScratch: usize = quantWideBlock + QUANT_WIDE_BYTES;
-/** One block's sums of a few rows with two panels. */
-export let pairScratch: usize = sumScratch + SUM_BYTES;
 
 /** The first byte that the module does not use itself, 16-byte aligned. */
 export function heap_base(): usize {
@@ -45,7 +42,7 @@ export function heap_base(): usize {
 
 /** Bytes that an instance's scratch areas take. */
 export function scratch_bytes(): usize {
-  return pairScratch + PAIR_BYTES - rowScratch;
+  return sumScratch + SUM_BYTES - rowScratch;
 }
 
 /** Moves this instance's scratch areas to `base` (64-byte aligned, scratch_bytes long). */
@@ -58,5 +55,4 @@ export function set_scratch(base: usize): void {
   quantBlock = quantTotals + QUANT_TOTAL_BYTES;
   quantWideBlock = quantBlock + QUANT_BLOCK_BYTES;
   sumScratch = quantWideBlock + QUANT_WIDE_BYTES;
-  pairScratch = sumScratch + SUM_BYTES;
 }
