@@ -19,29 +19,43 @@ export const ROW_GROUP: usize = TILE_ROWS == 6 ? 30 : 32;
 /** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees, pages of float32. */
 export function f32_attention(
   out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
-  ldq: usize, ldo: usize, scale: f32,
+  ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
 ): void {
-  attention(F32, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+  attentions(F32, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale, heads, pageCount);
 }
 
 /** The same over pages of bfloat16, widened exactly. */
 export function f32_bf16kv_attention(
   out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
-  ldq: usize, ldo: usize, scale: f32,
+  ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
 ): void {
-  attention(BF16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+  attentions(BF16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale, heads, pageCount);
 }
 
-/** `dtype` is a constant wherever this is called. */
+/** Head after head. `dtype` is a constant wherever this is called. */
+// @ts-ignore: decorator
+@inline
+function attentions(
+  dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
+  headDim: usize, ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
+): void {
+  if (headDim == 0) return;
+  ldq <<= 2;
+  ldo <<= 2;
+  for (; heads; heads--) {
+    attention(dtype, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+    out += rows * ldo;
+    q += rows * ldq;
+    pages += pageCount << 2;
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function attention(
   dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
   headDim: usize, ldq: usize, ldo: usize, scale: f32,
 ): void {
-  if (headDim == 0) return;
-  ldq <<= 2;
-  ldo <<= 2;
   const ldp = (keys + PAGE - 1) / PAGE * PAGE << 2;
   // A head too wide for the scratch of the whole group takes fewer rows.
   const group = max<usize>(1, min(ROW_GROUP, ROW_BLOCK * K_BLOCK / headDim));

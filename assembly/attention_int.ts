@@ -31,29 +31,43 @@ const FACTORS: usize = TOTALS + ROW_GROUP * 8;
 /** out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys that row r sees, pages of int8. */
 export function f32_i8kv_attention(
   out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
-  ldq: usize, ldo: usize, scale: f32,
+  ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
 ): void {
-  attention(I8, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+  attentions(I8, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale, heads, pageCount);
 }
 
 /** The same over pages of int16. */
 export function f32_i16kv_attention(
   out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32, headDim: usize,
-  ldq: usize, ldo: usize, scale: f32,
+  ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
 ): void {
-  attention(I16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+  attentions(I16, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale, heads, pageCount);
 }
 
-/** `dtype` is a constant wherever this is called. */
+/** Head after head. `dtype` is a constant wherever this is called. */
+// @ts-ignore: decorator
+@inline
+function attentions(
+  dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
+  headDim: usize, ldq: usize, ldo: usize, scale: f32, heads: usize, pageCount: usize,
+): void {
+  if (headDim == 0) return;
+  ldq <<= 2;
+  ldo <<= 2;
+  for (; heads; heads--) {
+    attention(dtype, out, q, pages, probs, rows, keys, causalStart, headDim, ldq, ldo, scale);
+    out += rows * ldo;
+    q += rows * ldq;
+    pages += pageCount << 2;
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function attention(
   dtype: i32, out: usize, q: usize, pages: usize, probs: usize, rows: usize, keys: usize, causalStart: i32,
   headDim: usize, ldq: usize, ldo: usize, scale: f32,
 ): void {
-  if (headDim == 0) return;
-  ldq <<= 2;
-  ldo <<= 2;
   const ldp = (keys + PAGE - 1) / PAGE * PAGE << 2;
   const group = max<usize>(1, min(ROW_GROUP, ROW_BLOCK * K_BLOCK / pairsOf(headDim)));
   for (let r: usize = 0; r < rows; r += group) {

@@ -1,6 +1,6 @@
 /**
- * LayerNorm and RMSNorm in two passes. Sums run in four float64 lanes, added up in order, then what is left over. With a
- * `branch` each row of x first becomes x + branch, as f32_add has it, while it is in the first-level cache anyway.
+ * LayerNorm and RMSNorm in two passes. Sums run in four float64 lanes, added up in order, then what is left over. With
+ * a `branch` each row of x first becomes x + branch, as f32_add has it, while it is in the first-level cache anyway.
  */
 import { f32_add } from './elementwise';
 import { lowF64, lanes4, pack4 } from './f64';

@@ -30,7 +30,10 @@ export function scalesOffset(headDim: usize, shift: usize): usize {
   return valuesOffset(headDim, shift) + (PAGE * channelsOf(headDim) << shift);
 }
 
-/** Writes `count` keys and values of each head to key indices start, start + 1, …: each x/scale to the nearest of −127 … 127. */
+/**
+ * Writes `count` keys and values of each head to key indices start, start + 1, …: each x/scale to the nearest of
+ * −127 … 127.
+ */
 export function i8_kv_write(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, start: usize, headDim: usize, ldk: usize, ldv: usize,
   heads: usize, pageCount: usize,

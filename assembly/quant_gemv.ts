@@ -13,8 +13,8 @@ const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0,
 const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
 
 /**
- * Panels that are read side by side, far apart: the processor fetches some lines ahead of each stream, and with two streams
- * waits for memory whenever it has done the arithmetic on them. Even: two panels share the loads of the row.
+ * Panels that are read side by side, far apart: the processor fetches some lines ahead of each stream, and with two
+ * streams waits for memory whenever it has done the arithmetic on them. Even: two panels share the loads of the row.
  */
 const STREAMS: usize = 6;
 
@@ -54,7 +54,10 @@ export function quantGemv(
   }
 }
 
-/** The row qa against `streams` panels (one, or an even number), each `apart` panels from the one before, block by block. */
+/**
+ * The row qa against `streams` panels (one, or an even number), each `apart` panels from the one before, block by
+ * block.
+ */
 // @ts-ignore: decorator
 @inline
 function panels(

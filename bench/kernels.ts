@@ -142,7 +142,8 @@ function benchAttention(context: Context, shape: Shapes['attention'][number]): v
   const against = peak(context);
   const scale = 1 / Math.sqrt(headDim);
   const { median, ...spread } = time(
-    () => kernels.f32_attention(out, q, pages, probs, rows, keys, start, headDim, headDim, headDim, scale),
+    () =>
+      kernels.f32_attention(out, q, pages, probs, rows, keys, start, headDim, headDim, headDim, scale, 1, 0),
     { budget: BUDGET },
   );
   const operations = 4e-9 * rows * keys * headDim * (causal ? 0.5 : 1);

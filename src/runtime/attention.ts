@@ -1,7 +1,7 @@
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
 import { PAGE_KERNELS, PAGE_KEYS, type PageDtype } from './pages.js';
-import { evenAxis } from './splits.js';
+import { evenAxis, unitStep } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
 
@@ -72,15 +72,31 @@ export function* attend(
   const scratchBytes = 4 * Math.min(rows, step) * Math.ceil(Math.max(keys, 1) / PAGE_KEYS) * PAGE_KEYS;
   const mark = engine.activations.mark();
   const scratch = engine.activations.allocate(scratchBytes * (probs ? 1 : engine.threads));
-  const args = [out.pointer, q.pointer, pages, scratch, rows, seen, start, headDim, ld, ld, scale];
+  const heads = isGrouped && rows <= step ? kvHeads : 1;
+  const sizes = [rows, seen, start, headDim, ld, ld, scale, heads, shape.pageCount];
+  const args = [out.pointer, q.pointer, pages, scratch, ...sizes];
   if (probs) yield* watched(engine, args, shape, q, probs);
   else {
-    const axes = attentionAxes(shape, rows, step, ld, group, isGrouped, start);
+    const axes =
+      heads > 1
+        ? [headAxis(engine.threads, shape, rows)]
+        : attentionAxes(shape, rows, step, ld, group, isGrouped, start);
     const kernel = PAGE_KERNELS[dtype].attention;
     yield* engine.steps({ kernel, args, axes, scratch: { arg: 3, bytes: scratchBytes } });
   }
   engine.activations.release(mark);
   return out;
+}
+
+/** Key/value heads of which each has a few rows: as many in one go as do not take long. */
+function headAxis(
+  threads: number,
+  { keys, kvHeads, headDim, pageCount }: AttentionShape,
+  rows: number,
+): Axis {
+  const bytes = 4 * rows * headDim;
+  const step = unitStep(threads, kvHeads, 2 * rows * keys * headDim);
+  return { size: 11, units: kvHeads, step, moves: [0, bytes, 1, bytes, 2, 4 * pageCount] };
 }
 
 /** Strips of rows, then the heads of a group, then the groups. */

@@ -168,7 +168,9 @@ export interface Kernels {
    * One head: out[r] = softmax(scale · q[r]·Kᵀ) · V over the keys 0 … n(r)−1, where n(r) = keys if causalStart < 0, else
    * min(keys, causalStart + r + 1); a row with n(r) = 0 gives zeros; scale >= 0. `probs` is scratch of
    * rows × ceil(keys/128)·128 values and holds the probabilities afterwards (0 from n(r) up to keys rounded up to 8; what
-   * lies beyond is undefined). In decoding, the query heads of one key/value head are rows with ldq = ldo = headDim.
+   * lies beyond is undefined). In decoding, the query heads of one key/value head are rows with ldq = ldo = headDim. The same
+   * for each of `heads` heads, whose rows follow each other and whose page lists of `pageCount` addresses do; `probs` is used
+   * for one after the other.
    */
   f32_attention: Attention;
   /** Over pages of bfloat16, widened exactly. */
@@ -291,4 +293,6 @@ export type Attention = (
   ldq: number,
   ldo: number,
   scale: number,
+  heads: number,
+  pageCount: number,
 ) => void;

@@ -31,6 +31,11 @@ export function productSteps(
   return { rowStep, panelStep: Math.min(panels, panelStep) };
 }
 
+/** Units of one part where a unit has so many multiply-adds, and threads have no more than a few units. */
+export function unitStep(threads: number, units: number, macs: number): number {
+  return threads > 1 ? 1 : Math.max(1, Math.min(units, Math.floor(STEP_MACS / macs)));
+}
+
 /** An axis of `units` units of `values` values each, split into steps that are neither long nor tiny. */
 export function evenAxis(
   threads: number,

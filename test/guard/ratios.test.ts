@@ -176,6 +176,8 @@ for (const [rows, keys, headDim] of [
           headDim,
           headDim,
           scale,
+          1,
+          0,
         );
       },
       () => {

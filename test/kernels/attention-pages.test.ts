@@ -69,6 +69,8 @@ function run(c: Case, { q, k, v }: Inputs) {
     headDim,
     headDim,
     scale,
+    1,
+    0,
   );
   checkGuards(JSON.stringify(c));
   return { out: out.f32.slice(), probs: probs.f32.slice(), ldp, pages: pages.map(({ ptr }) => ptr) };
@@ -317,6 +319,35 @@ for (const dtype of ['int8', 'int16'] as const) {
     }
   });
 }
+
+test('attention of 3 heads in one call: the bits of three calls, in every dtype, 1 and 3 rows each', () => {
+  for (const dtype of Object.keys(PAGE_KERNELS) as PageDtype[]) {
+    for (const rows of [1, 3]) {
+      const [heads, keys, headDim, pageCount] = [3, 150, 24, 2];
+      reset();
+      const pages = Array.from({ length: heads * pageCount }, () => area(pageBytes(headDim, dtype) / 4));
+      const table = ints(pages.map(({ ptr }) => ptr)).ptr;
+      const ld = heads * headDim;
+      const [k, v] = [floats(normals(keys * ld, 1)).ptr, floats(normals(keys * ld, 2)).ptr];
+      kernels[PAGE_KERNELS[dtype].write](table, k, v, 0, keys, 0, headDim, ld, ld, heads, pageCount);
+      const q = floats(normals(heads * rows * headDim, 3));
+      const [together, alone] = [area(heads * rows * headDim), area(heads * rows * headDim)];
+      const probs = area(rows * pageCount * PAGE).ptr;
+      const attend = (out: number, from: number, list: number, count: number) => {
+        const sizes = [rows, keys, -1, headDim, headDim, headDim, 0.2, count, pageCount] as const;
+        kernels[PAGE_KERNELS[dtype].attention](out, from, list, probs, ...sizes);
+      };
+      attend(together.ptr, q.ptr, table, heads);
+      for (let head = 0; head < heads; head++) {
+        const offset = 4 * head * rows * headDim;
+        attend(alone.ptr + offset, q.ptr + offset, table + 4 * head * pageCount, 1);
+      }
+      checkGuards(`${dtype}, ${rows} rows`);
+      sameBits(together.f32, alone.f32, `${dtype}, ${rows} rows`);
+      assert.ok(together.f32.every((value) => Number.isFinite(value) && value !== 0));
+    }
+  }
+});
 
 test('kv_write of 3 heads side by side: the pages of three calls, in every dtype, headDim 5, 16 and 24', () => {
   for (const dtype of Object.keys(PAGE_KERNELS) as PageDtype[]) {

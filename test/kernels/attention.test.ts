@@ -65,6 +65,8 @@ function run(c: Case, data: Inputs) {
     ld,
     ld,
     scale,
+    1,
+    0,
   );
   checkGuards(JSON.stringify(c));
   for (let i = 0; i < out.f32.length; i++) {

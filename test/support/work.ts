@@ -40,9 +40,10 @@ const quantizedGemm =
   });
 
 /** A strip of rows is multiplied with the keys that its last row sees. */
-const attention: Counter<'f32_attention'> = (_out, _q, _pages, _probs, rows, keys, causalStart, headDim) => {
+const attention: Counter<'f32_attention'> = (...args) => {
+  const [, , , , rows, keys, causalStart, headDim, , , , heads] = args;
   const visible = causalStart < 0 ? keys : Math.min(keys, causalStart + rows);
-  return { attentionMacs: 2 * rows * visible * headDim };
+  return { attentionMacs: 2 * heads * rows * visible * headDim };
 };
 
 /** Kernels that multiply matrices: every one whose name says so must be here. */
