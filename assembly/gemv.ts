@@ -2,7 +2,7 @@
  * One row against all panels: bound by reading memory, so everything here serves the stream of weights. Each output is
  * summed in the same order as in the tiles and has the same bits.
  */
-import { SUM_BLOCK } from './blocks';
+import { STREAMS, SUM_BLOCK } from './blocks';
 import { copyBias, copyRows, finish8 } from './gemm_tile';
 import { multiplyAdd } from './multiply_add';
 import { tileScratch } from './scratch';
@@ -12,12 +12,7 @@ import { BF16, F16, F32, f16x4, UPPER_HALF } from './widen';
 const F16_BITS: usize = memory.data<u32>([0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000], 16);
 const F16_SCALE: usize = memory.data<u32>([0x77800000, 0x77800000, 0x77800000, 0x77800000], 16);
 
-/**
- * Panels that are read side by side, as in quant_gemv.ts. Even: two panels share the loads of the row, and have four
- * additions in flight.
- */
-const STREAMS: usize = 6;
-/** At least so far apart: the processor fetches ahead of one stream in each 4 KiB, and not well of two. */
+/** Streams are at least so far apart: the processor fetches ahead of one in each 4 KiB, and not well of two. */
 const APART: usize = 4096;
 
 // @ts-ignore: decorator

@@ -1,4 +1,5 @@
 /** One quantised row, or a few, against all panels: bound by reading memory, so everything here serves the stream. */
+import { STREAMS } from './blocks';
 import { copyBias, copyRows } from './gemm_tile';
 import {
   addPairs, addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT,
@@ -11,12 +12,6 @@ import { tileScratch } from './scratch';
 const LOW_NIBBLE: usize = memory.data<u16>([0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f], 16);
 const HIGH_NIBBLE: usize = memory.data<u16>([0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0], 16);
 const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f], 16);
-
-/**
- * Panels that are read side by side, far apart: the processor fetches some lines ahead of each stream, and with two
- * streams waits for memory whenever it has done the arithmetic on them. Even: two panels share the loads of the row.
- */
-const STREAMS: usize = 6;
 
 /** A few rows take turns over the panels, which reads the weights from memory once; ldc in bytes. */
 // @ts-ignore: decorator
