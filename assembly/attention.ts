@@ -2,7 +2,7 @@
  * One head's attention over keys and values in pages (see pages.ts): a strip of scores for a group of rows that stays
  * in the second-level cache, its softmax, and the mixing of the values, page by page.
  */
-import { FEW_ROWS, readAhead } from './ahead';
+import { FEW_ROWS, nextKeys, nextValues, readAhead, readFirstKeys } from './ahead';
 import { K_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 import { widenBlock } from './gemm';
 import { emptyProduct, panelBlock } from './gemm_tile';
@@ -91,13 +91,14 @@ function scores(
   const kBytes: usize = dtype == F32 ? 32 : 16;
   const panelBytes = headDim * kBytes;
   if (rows > 1) spreadRows(rowScratch, q, ldq, rows, headDim);
+  if (rows > 1 && rows <= FEW_ROWS) readFirstKeys(partsOf(dtype), pages, keys, PAGE / 8 * panelBytes);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const panels = (min(PAGE, keys - key) + 7) >> 3;
     const panel = pageOf(pages, key);
     if (rows == 1) {
       gemv(dtype, probs, q, panel, 0, panels << 3, headDim, panelBytes, false);
     } else {
-      const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + PAGE / 8 * panelBytes;
+      const next = nextKeys(pages, key, keys, PAGE / 8 * panelBytes);
       blocks(dtype, probs, ldp, panel, panelBytes, rows, headDim, true, panels << 3, next);
     }
   }
@@ -120,7 +121,7 @@ function mix(
       gemv(dtype, out, probs, panel, 0, headDim, count, PAGE * kBytes, key > 0);
     } else {
       spreadQuotients(rowScratch, probs, ldp, rows, count, sumScratch);
-      const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + valuesAt : 0;
+      const next = nextValues(pages, key, keys, valuesAt);
       blocks(dtype, out, ldo, panel, PAGE * kBytes, rows, count, key == 0, headDim, next);
     }
   }
@@ -133,8 +134,7 @@ function blocks(
   dtype: i32, out: usize, ldo: usize, panel: usize, panelBytes: usize, rows: usize, K: usize, first: bool,
   columns: usize, next: usize,
 ): void {
-  // Of 4 KiB each where headDim is 64.
-  const parts: usize = dtype == F32 ? 8 : 4;
+  const parts = partsOf(dtype);
   const share = panelBytes / parts;
   const apart = ((columns + 7) >> 3) * share;
   for (let c: usize = 0; c < columns; c += 8, panel += panelBytes) {
@@ -144,6 +144,13 @@ function blocks(
     }
     block(dtype, out + (c << 2), ldo, panel, rows, K, first, min<usize>(8, columns - c));
   }
+}
+
+/** Parts of a page that are read ahead side by side: of 4 KiB each where headDim is 64. */
+// @ts-ignore: decorator
+@inline
+function partsOf(dtype: i32): usize {
+  return dtype == F32 ? 8 : 4;
 }
 
 /** The spread rows against K of one panel; bfloat16 is widened once where more than one tile passes by. */

@@ -8,7 +8,7 @@
  * Pages are added in order in float32, the probabilities' sums in float64, and the result is divided by the sum at the
  * end.
  */
-import { FEW_ROWS, readAhead } from './ahead';
+import { FEW_ROWS, nextKeys, nextValues, readAhead, readFirstKeys } from './ahead';
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 import { visible } from './attention';
 import { copyRows, emptyProduct } from './gemm_tile';
@@ -107,11 +107,12 @@ function scores(
   const panelBytes = pairs << (4 + shift);
   const values: usize = valuesOffset(headDim, shift);
   spreadQueries(q, rows, headDim, ldq, scale);
+  if (rows <= FEW_ROWS) readFirstKeys(partsOf(dtype), pages, keys, values);
   for (let key: usize = 0; key < keys; key += PAGE, probs += PAGE << 2) {
     const page = pageOf(pages, key);
     const scales = page + scalesOffset(headDim, shift);
     const panels = (min(PAGE, keys - key) + 7) >> 3;
-    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) : pageOf(pages, 0) + values;
+    const next = nextKeys(pages, key, keys, values);
     for (let i: usize = 0; i < panels; i++) {
       if (rows <= FEW_ROWS) aheadOf(dtype, next, i, panels, panelBytes);
       intPanel(
@@ -126,10 +127,16 @@ function scores(
 // @ts-ignore: decorator
 @inline
 function aheadOf(dtype: i32, next: usize, i: usize, panels: usize, panelBytes: usize): void {
-  // Of 4 KiB each where headDim is 64.
-  const parts: usize = dtype == I8 ? 2 : 4;
+  const parts = partsOf(dtype);
   const share = panelBytes / parts;
   if (next) readAhead(parts, next + i * share, panels * share, share);
+}
+
+/** Parts of a page that are read ahead side by side: of 4 KiB each where headDim is 64. */
+// @ts-ignore: decorator
+@inline
+function partsOf(dtype: i32): usize {
+  return dtype == I8 ? 2 : 4;
 }
 
 /** Rows of q as int16 pairs in tiles, what each integer stands for times log2(e) · scale in the factors. */
@@ -176,7 +183,7 @@ function mix(
       spreadRow(false, to, tileRows << 4, panelScratch, pairs, panelScratch);
     }
     let panel = page + values;
-    const next = key + PAGE < keys ? pageOf(pages, key + PAGE) + values : 0;
+    const next = nextValues(pages, key, keys, values);
     let c: usize = 0;
     for (; c + 8 <= headDim; c += 8, panel += panelBytes) {
       if (rows <= FEW_ROWS) aheadOf(dtype, next, c >> 3, headDim >> 3, panelBytes);
