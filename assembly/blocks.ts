@@ -12,8 +12,8 @@ export const TILE_ROWS: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 /** Rows that are spread out for the tiles at a time; a multiple of TILE_ROWS. Changes no bits. */
 export const ROW_BLOCK: usize = 120;
 /**
- * Panels that one row's products read side by side, far apart: the processor fetches some lines ahead of each stream, and
- * with two of them waits for memory whenever the arithmetic on what is there is done. Even: two panels share the loads of
- * the row. Changes no bits.
+ * Panels that one row's products read side by side, far apart: the processor fetches some lines ahead of each stream,
+ * and with two of them waits for memory whenever the arithmetic on what is there is done. Even: two panels share the
+ * loads of the row. Changes no bits.
  */
 export const STREAMS: usize = 6;
