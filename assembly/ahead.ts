@@ -12,7 +12,9 @@ export const FEW_ROWS: usize = 4;
 const LINE: usize = 64;
 const HALF: usize = PAGE / 2;
 
-/** Reads the `bytes` bytes of the first page's keys all at once: nothing goes before that they could be read beside. */
+/**
+ * Reads the `bytes` bytes of the first page's keys all at once: nothing goes before that they could be read beside.
+ */
 // @ts-ignore: decorator
 @inline
 export function readFirstKeys(parts: usize, pages: usize, keys: usize, bytes: usize): void {
