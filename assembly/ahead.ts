@@ -12,9 +12,7 @@ export const FEW_ROWS: usize = 4;
 const LINE: usize = 64;
 const HALF: usize = PAGE / 2;
 
-/**
- * Reads the `bytes` bytes of the first page's keys all at once: nothing goes before that they could be read beside.
- */
+/** Reads the `bytes` bytes of the first page's keys at once: nothing goes before that they could be read beside. */
 // @ts-ignore: decorator
 @inline
 export function readFirstKeys(parts: usize, pages: usize, keys: usize, bytes: usize): void {
@@ -22,8 +20,9 @@ export function readFirstKeys(parts: usize, pages: usize, keys: usize, bytes: us
 }
 
 /**
- * What is read ahead while the keys of the page of `key` are used: the next page's, after the last page the first one's
- * values, `values` bytes from its beginning. 0: nothing; a page less than half full would be read for what is not there.
+ * What is read ahead while the keys of the page of `key` are used: the next page's, after the last page the first
+ * one's values, `values` bytes from its beginning. 0: nothing; a page less than half full would be read for what is not
+ * there.
  */
 // @ts-ignore: decorator
 @inline
