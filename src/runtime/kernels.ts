@@ -151,8 +151,8 @@ export interface Kernels {
    * Keys and values live in pages of 128 keys for one key/value head (bytes of a page: pageBytes in pages.ts): K as panels
    * over keys `[16][headDim][8]`, then V as panels over channels `[ceil(headDim/8)][128][8]`. `pages` points to uint32 page
    * addresses. Writes `count` keys, key j going to key index start + j, read from row (indices ? indices[j] : j) of k and v
-   * (`headDim` contiguous values at row stride ldk / ldv); the
-   * same for each of `heads` heads, whose values follow each other in a row, and whose page lists of `pageCount` addresses do. Channels past headDim in the last V panel are written as 0.
+   * (`headDim` contiguous values at row stride ldk / ldv); the same for each of `heads` heads, whose values follow each other in
+   * a row, and whose page lists of `pageCount` addresses do. Channels past headDim in the last V panel are written as 0.
    */
   f32_kv_write: KvWrite;
   /** The same rounded to bfloat16, to nearest, ties to even. */
