@@ -38,8 +38,8 @@ export class ResidualStream {
     this.#isPending = true;
   }
 
-  /** The hidden states with all that was added. */
-  get hidden(): Tensor {
+  /** Adds what is still to be added, and gives the hidden states. */
+  settled(): Tensor {
     const branch = this.#pending();
     if (branch) this.#ops.add(this.#hidden, branch);
     return this.#hidden;

@@ -55,7 +55,7 @@ export function* textModel(
     const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
     yield* decoderLayer(context, layer, stream);
     if (index + 1 < weights.layers.length && observers.hidden)
-      yield* observers.hidden(index + 1, stream.hidden, tokens);
+      yield* observers.hidden(index + 1, stream.settled(), tokens);
     engine.activations.release(mark);
     if (observers.layers) {
       yield* engine.drain();
@@ -123,7 +123,7 @@ function* decoderLayer(
   if (tap) yield* tap(`${path}.mlp.down_proj`, x);
   if (tap) yield* tap(`${path}.mlp`, x);
   stream.add();
-  if (tap) yield* tap(path, stream.hidden);
+  if (tap) yield* tap(path, stream.settled());
 }
 
 /** In place: gate = activation(gate)·up, in two steps for a tap between them. */

@@ -65,7 +65,7 @@ export function* visionTransformer(
   for (let index = 0; index < weights.layers.length; index++) {
     const layer = yield* weights.layers.read(index);
     const mark = engine.activations.mark();
-    if (observers.hidden) yield* observers.hidden(index, stream.hidden);
+    if (observers.hidden) yield* observers.hidden(index, stream.settled());
     yield* encoderLayer(ops, layer, config, stream, keys, index, observers);
     engine.activations.release(mark);
     if (observers.layers) {
@@ -73,8 +73,8 @@ export function* visionTransformer(
       observers.layers(index + 1, weights.layers.length);
     }
   }
-  if (observers.hidden) yield* observers.hidden(weights.layers.length, stream.hidden);
-  if (tap) yield* tap(`${PATH}.encoder`, stream.hidden);
+  if (observers.hidden) yield* observers.hidden(weights.layers.length, stream.settled());
+  if (tap) yield* tap(`${PATH}.encoder`, stream.settled());
   const out = stream.layerNorm(weights.post_layernorm, config.layer_norm_eps);
   if (tap) yield* tap(`${PATH}.post_layernorm`, out);
   if (tap) yield* tap(PATH, out);
@@ -158,7 +158,7 @@ function* encoderLayer(
   if (tap) yield* tap(`${path}.mlp.fc2`, x);
   if (tap) yield* tap(`${path}.mlp`, x);
   stream.add();
-  if (tap) yield* tap(path, stream.hidden);
+  if (tap) yield* tap(path, stream.settled());
 }
 
 /**
