@@ -2,8 +2,8 @@
 import { STREAMS } from './blocks';
 import { copyBias, copyRows } from './gemm_tile';
 import {
-  addPairs, addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT,
-  ROW_TERM, scales4,
+  addPairs, addScaled, I4, I4_BLOCK, I4_HEAD, I8, I8_BLOCK, I8_HEAD, minimums4, recordBytes, ROW_HEAD, ROW_HIGH,
+  ROW_SHIFT, ROW_TERM, rowRecord, scales4,
 } from './quant';
 import { BYTE_ONES, end, ONES, step } from './quant_relaxed';
 import { tileScratch } from './scratch';
@@ -21,7 +21,7 @@ export function quantGemv(
   blocks: usize,
 ): void {
   const panelBytes = blocks * recordBytes(dtype);
-  const rowBytes = blocks * ROW_RECORD;
+  const rowBytes = blocks * rowRecord(dtype);
   for (let left = N >> 3; left; ) {
     const streams: usize = left < 2 ? 1 : min(STREAMS, left & ~1);
     const each = left / streams;
@@ -63,7 +63,7 @@ function panels(
   const outEnd = out + streams * outApart;
   for (let to = out; to < outEnd; to += outApart) clear(to);
   apart *= panelBytes;
-  for (const end = w + panelBytes; w < end; w += recordBytes(dtype), qa += ROW_RECORD) {
+  for (const end = w + panelBytes; w < end; w += recordBytes(dtype), qa += rowRecord(dtype)) {
     if (streams == 1) block<One>(dtype, single, out, 0, qa, w, 0);
     for (let to = out, from = w, s = streams >> 1; s; s--, to += 2 * outApart, from += 2 * apart) {
       block<Two>(dtype, single, to, to + outApart, qa, from, from + apart);
@@ -96,7 +96,7 @@ function bytesBlock<Count>(
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), c2 = i32x4.splat(0), c3 = i32x4.splat(0);
   let d0 = i32x4.splat(0), d1 = i32x4.splat(0), d2 = i32x4.splat(0), d3 = i32x4.splat(0);
   let a = qa + ROW_HEAD, p0 = w0 + I8_HEAD, p1 = w1 + I8_HEAD;
-  for (const stop = a + 64; a < stop; a += 8) {
+  for (const stop = a + 2 * I8_BLOCK; a < stop; a += 8) {
     const x = v128.load64_splat(a);
     c0 = i32x4.add(c0, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0)));
     c1 = i32x4.add(c1, i32x4.dot_i16x8_s(x, v128.load8x8_s(p0, 8)));
@@ -127,7 +127,7 @@ function nibblesBlock<Count>(
   const low = v128.load(LOW_NIBBLE), high = v128.load(HIGH_NIBBLE);
   let c0 = i32x4.splat(0), c1 = i32x4.splat(0), d0 = i32x4.splat(0), d1 = i32x4.splat(0);
   let a = qa + ROW_HEAD, p0 = w0 + I4_HEAD, p1 = w1 + I4_HEAD;
-  for (const stop = a + 64; a < stop; a += 8) {
+  for (const stop = a + 2 * I4_BLOCK; a < stop; a += 8) {
     const even = v128.load32_splat(a), odd = v128.load32_splat(a, 4);
     let bytes = v128.load(p0);
     c0 = i32x4.add(c0, i32x4.dot_i16x8_s(even, v128.and(bytes, low)));
@@ -171,7 +171,7 @@ function relaxedNibbles<Count>(
   const zero = i32x4.splat(0);
   let c0 = zero, c1 = zero, d0 = zero, d1 = zero;
   let a = qa + ROW_HEAD, p0 = w0 + I4_HEAD, p1 = w1 + I4_HEAD;
-  for (const stop = a + 32; a < stop; a += 4) {
+  for (const stop = a + I4_BLOCK; a < stop; a += 4) {
     const x = v128.load32_splat(a);
     let bytes = v128.load(p0);
     c0 = step(I4, single, c0, v128.and(bytes, mask), x, ones);
@@ -202,7 +202,7 @@ function relaxedBytes<Count>(
   // The sums of the weights, as in sumWeights.
   let s0 = zero, s1 = zero, t0 = zero, t1 = zero;
   let a = qa + ROW_HEAD, p0 = w0 + I8_HEAD, p1 = w1 + I8_HEAD;
-  for (const stop = a + 32; a < stop; a += 4) {
+  for (const stop = a + I8_BLOCK; a < stop; a += 4) {
     const x = v128.load32_splat(a), y = fine ? v128.load32_splat(a, ROW_HIGH - ROW_HEAD) : x;
     let weights = v128.load(p0);
     c0 = step(I8, single, c0, weights, x, ones);
