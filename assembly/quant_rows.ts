@@ -1,5 +1,6 @@
 /**
- * Rows of `a` quantised for the products with quantised weights, block by block; what K lacks is filled up with zeros. A block with a value that is not finite gets the scale NaN, so its row's products are NaN; a block of values
+ * Rows of `a` quantised for the products with quantised weights, block by block; what K lacks is filled up with
+ * zeros. A block with a value that is not finite gets the scale NaN, so its row's products are NaN; a block of values
  * under 2⁻¹⁰⁰ becomes zeros.
  *
  *   for I8, plain:    int16 −32767 … 32767, a = scale · v: nearly lossless

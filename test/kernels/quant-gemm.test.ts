@@ -128,7 +128,8 @@ for (const variant of VARIANTS) {
 
     test(`${title}: every remainder of k about the blocks, and more blocks or rows than one pass takes`, () => {
       const lengths = [
-        1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 47, 63, 64, 65, 96, 127, 128, 129, 191, 193, 383, 385, 1555, 1600,
+        1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 47, 63, 64, 65, 96, 127, 128, 129, 191, 193, 383, 385, 1555,
+        1600,
       ];
       for (const K of lengths) {
         for (const M of [1, 2, 3, 5]) check(variant, randomMatrix(dtype, 19, K, K), M, normals(M * K, K + M));

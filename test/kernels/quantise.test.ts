@@ -170,7 +170,11 @@ for (const bits of BITS) {
     ] as const) {
       const row = packed(bits, Float32Array.from(values));
       if (!live) {
-        assert.equal([...row.scales, ...row.minimums, ...row.q], new Array(2 + BLOCKS[bits]).fill(0), String(values));
+        assert.equal(
+          [...row.scales, ...row.minimums, ...row.q],
+          new Array(2 + BLOCKS[bits]).fill(0),
+          String(values),
+        );
         continue;
       }
       const back = dequantise(row, 3);
