@@ -98,8 +98,7 @@ export class Engine {
     if (module) checkRelaxed(relaxed, options.relaxed);
     const dotForm = relaxed ? await relaxedDotForm(module) : DOT_FORM_PAIRS;
     kernels.set_dot_form(dotForm);
-    const names = WebAssembly.Module.exports(compiled).map(({ name }) => name);
-    const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
+    const pool = threads > 1 ? new WorkerPool(threads, compiled, kernels) : undefined;
     return new Engine({
       memory,
       module: compiled,
@@ -161,9 +160,8 @@ export class Engine {
   }
 
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
-  *drain(): Steps<void> {
-    if (this.#pool) yield this.#pool.drain();
-    else yield* this.#local.drain();
+  drain(): Steps<void> {
+    return this.#queue.drain();
   }
 
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
@@ -280,7 +278,7 @@ export class Engine {
           return value;
         }
         if (value) yield value;
-        else if (this.#queue.crowded) yield* this.drain();
+        else if (this.#queue.crowded) yield* this.#queue.relieve();
         else yield;
       }
     } finally {
@@ -299,7 +297,7 @@ export class Engine {
     this.#uploads.allocate(1);
     this.#uploads.release(START);
     if (!this.#pool || this.#pool.started) return;
-    const scratch = Array.from({ length: this.threads }, () =>
+    const scratch = Array.from({ length: this.#pool.workers }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
     );
     const what = { module: this.#module, memory: this.#memory, dotForm: this.#dotForm };
