@@ -151,8 +151,8 @@ export class WorkerPool {
   async settle(): Promise<void> {
     if (this.#undone > 0) this.skip();
     while (this.pending > 0) {
-      const next = this.#next;
-      if (this.#undone === 0) await turn();
+      const next = this.#next(this.#produced);
+      if (next === undefined) await turn();
       else if (!this.#take()) await this.#reached(next);
     }
     Atomics.store(this.#control, SKIPPING, 0);
@@ -213,8 +213,7 @@ export class WorkerPool {
 
   /** Computes, and waits for workers that do, until so many calls are done or nobody may wait any more. */
   *#reach(count: number): Steps<void> {
-    while (!this.#ended && !hasReached(this.#control, COMPLETED, count)) {
-      const next = this.#next;
+    for (let next = this.#next(count); next !== undefined && !this.#ended; next = this.#next(count)) {
       if (this.#isWindow) yield this.#reached(count);
       else if (this.#take() || spinUntil(this.#control, COMPLETED, next)) yield;
       else yield this.#reached(next);
@@ -224,8 +223,7 @@ export class WorkerPool {
   /** The same, blocking. */
   #wait(count: number): void {
     let looks = 0;
-    while (!hasReached(this.#control, COMPLETED, count)) {
-      const next = this.#next;
+    for (let next = this.#next(count); next !== undefined; next = this.#next(count)) {
       if (!this.#isWindow && this.#take()) looks = 0;
       else if (waitUntil(this.#control, COMPLETED, next, !this.#isWindow, LOOK_MS)) looks = 0;
       // Nothing is heard of a worker's end while this thread blocks.
@@ -233,9 +231,10 @@ export class WorkerPool {
     }
   }
 
-  /** What COMPLETED will be once the call under way is done. */
-  get #next(): number {
-    return (Atomics.load(this.#control, COMPLETED) + 1) | 0;
+  /** What COMPLETED will be once the call under way is done; undefined: it is `count` already, or more. */
+  #next(count: number): number | undefined {
+    const done = Atomics.load(this.#control, COMPLETED);
+    return ((done - count) | 0) < 0 ? (done + 1) | 0 : undefined;
   }
 
   /** @returns false: there was nothing to take */
