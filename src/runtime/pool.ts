@@ -27,8 +27,8 @@ type Started = Pick<WorkerStart, 'module' | 'memory' | 'dotForm'>;
  * Calls that may be waiting before the thread that writes them helps to carry them out, and those that it leaves to the workers
  * when it goes on, so that they have some while it writes. A window's thread only waits, and later.
  */
-const CROWDED = 64;
-const LEFT = 16;
+const CROWDED = 128;
+const LEFT = 32;
 const CROWDED_WINDOW = SLOTS / 2;
 
 /**
