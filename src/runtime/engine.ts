@@ -40,7 +40,7 @@ interface Parts {
  * One WebAssembly memory with its instance, in three areas: weights, KV cache slabs (both straight from the heap), and
  * activations (an arena with scopes). Runs are serialised: one computation at a time uses the activations.
  *
- * The calls of a run are written down, for workers or for this thread itself, and the run goes on before they are done.
+ * The calls of a run are written down, for several threads or for this one alone, and the run goes on before they are done.
  * Whatever looks into the memory from here (views, `kernels`) first waits for them, blocking; `drain` waits without blocking.
  */
 export class Engine {
@@ -52,7 +52,7 @@ export class Engine {
   readonly #uploads: Arena;
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
-  /** Of calls that no worker takes. */
+  /** Of calls that this thread carries out alone. */
   readonly #local = new LocalQueue((kernel, args) =>
     (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
   );
