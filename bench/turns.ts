@@ -1,7 +1,6 @@
 /**
- * The longest stretch that each stage keeps the event loop waiting: `node build/bench/turns.js [PATTERN]`, of the model
- * where the pattern begins with 256M. The promise is a
- * turn every 20 ms. Stretches are in processor time of the main thread where Linux tells it (a busy machine then does not
+ * The longest stretch that each stage keeps the event loop waiting: `node build/bench/turns.js [PATTERN] [THREADS]`, of the
+ * model where the pattern begins with 256M. The promise is a turn every 20 ms. Stretches are in processor time of the main thread where Linux tells it (a busy machine then does not
  * count), else by the clock.
  */
 import { readFileSync } from 'node:fs';
@@ -102,13 +101,13 @@ async function* works(): AsyncGenerator<[name: string, call: () => Promise<unkno
   yield [`tokenize ${text.length} characters`, () => processor.process({ text })];
 }
 
-/** The model at the real 256M size, on one thread. */
+/** The model at the real 256M size. */
 async function* modelWorks(): AsyncGenerator<[name: string, call: () => Promise<unknown>]> {
   const folder = await checkpoint('256m');
   const config = sizeConfig('256m');
   const pixels = tile(config);
   const open = (dtype: 'auto' | 'int8' | 'int4') =>
-    SmolVLMForConditionalGeneration.from_pretrained(folder, { threads: 1, dtype, image_cache_bytes: 0 });
+    SmolVLMForConditionalGeneration.from_pretrained(folder, { threads, dtype, image_cache_bytes: 0 });
   for (const dtype of ['auto', 'int8', 'int4'] as const) {
     yield [`256M: loading, ${dtype}`, async () => (await open(dtype)).dispose()];
   }
@@ -132,7 +131,8 @@ async function* modelWorks(): AsyncGenerator<[name: string, call: () => Promise<
   }
 }
 
-const pattern = process.argv[2] ?? '';
+const [pattern = '', threadsGiven = '1'] = process.argv.slice(2);
+const threads = Number(threadsGiven);
 for await (const [name, call] of pattern.startsWith('256M') ? modelWorks() : works()) {
   if (!name.includes(pattern)) continue;
   await call();

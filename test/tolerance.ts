@@ -185,5 +185,8 @@ export const STEP_MACS = 1e8;
 /** Kernel calls between two pauses of a run: norms, rotations and sums go with the product behind them. */
 export const STEP_CALLS = 24;
 
+/** Runs after which a wake-up that could be lost would have been: one in a few hundred was, in a draft that lost them. */
+export const CALLER_SOAK_RUNS = 3000;
+
 /** Values that processing touches between two turns of the event loop: a few milliseconds of its slowest loops. */
 export const VALUES_BETWEEN_TURNS = 1 << 18;

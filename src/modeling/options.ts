@@ -58,8 +58,9 @@ export interface PretrainedOptions
    * Threads that compute; any number gives the same bits. Default: `auto`, but 1 for models of less than 8 million weights,
    * which more would make slower. `auto`: as many as the host runs at once, where it
    * shares memory between threads and starts workers (Node, Deno, Bun, cross-origin isolated pages); elsewhere (edge
-   * functions, other pages, with `module`) 1. With more than 1 they are workers, started by the first run and ended by
-   * `dispose()`, and the caller's thread stays free; with 1 it computes. `model.threads` says how many there are.
+   * functions, other pages, with `module`) 1. The caller's thread is one of them, the others are workers, started by the
+   * first run and ended by `dispose()`; in a browser's window more than 1 are all workers, and the caller's thread stays
+   * free. `model.threads` says how many there are.
    */
   threads?: number | 'auto' | null;
   /**

@@ -1,25 +1,24 @@
 /**
  * Kernel calls as threads pass them on: slots of int32 words in a ring of shared memory. The caller's thread writes a
- * slot, each worker reads it and takes parts of it.
+ * slot; every thread that computes takes parts of it. Calls are numbered from 0 (modulo 2^32).
  */
 import { type KernelCall, partCount } from './call.js';
 
-export const SLOT_WORDS = 80;
+const SLOT_WORDS = 80;
 /** Slots of the ring; a power of two. */
 export const SLOTS = 2048;
-
-/** In place of a kernel's number: no call; the first worker says that everything before it is done. */
-export const FENCE = -1;
 
 // Words of a slot.
 const KERNEL = 0;
 const ARGUMENTS = 1;
 const AXES = 2;
 const PARTS = 3;
-/** The next part that nobody has taken. */
-export const NEXT_PART = 4;
-const SCRATCH_ARGUMENT = 5;
-const SCRATCH_BYTES = 6;
+/** Parts that nobody has taken, under the call's tag. */
+const UNTAKEN = 4;
+/** Parts that are not done. */
+const UNDONE = 5;
+const SCRATCH_ARGUMENT = 6;
+const SCRATCH_BYTES = 7;
 const FIRST_AXIS = 8;
 // Words of an axis.
 const AXIS_WORDS = 10;
@@ -34,26 +33,47 @@ const MOST_MOVES = (AXIS_WORDS - FIRST_MOVE) / 2;
 const FIRST_ARGUMENT = FIRST_AXIS + MOST_AXES * AXIS_WORDS;
 const MOST_ARGUMENTS = (SLOT_WORDS - FIRST_ARGUMENT) / 2;
 
+const PART_BITS = 18;
+const MOST_PARTS = (1 << PART_BITS) - 1;
+
 /** The ring as the two kinds of words that are in it. */
 export interface Ring {
   readonly i32: Int32Array;
   readonly f64: Float64Array;
 }
 
+export function ringBuffer(): SharedArrayBuffer {
+  return new SharedArrayBuffer(4 * SLOTS * SLOT_WORDS);
+}
+
 export function ringViews(buffer: SharedArrayBuffer): Ring {
   return { i32: new Int32Array(buffer), f64: new Float64Array(buffer) };
 }
 
-/** Writes a call to the slot at word `at`. @param kernel the kernel's number */
-export function writeCall({ i32, f64 }: Ring, at: number, call: KernelCall, kernel: number): void {
+function slotOf(number: number): number {
+  return (number & (SLOTS - 1)) * SLOT_WORDS;
+}
+
+/**
+ * Above the parts that nobody has taken: the round in which the call's slot was written. A thread that stopped for a while
+ * before it took a part does not take one of the call that the slot holds by then.
+ */
+function tagOf(number: number): number {
+  return Math.floor((number >>> 0) / SLOTS) << PART_BITS;
+}
+
+/** Writes a call to its slot, which must be free. @param kernel the kernel's number */
+export function writeCall({ i32, f64 }: Ring, number: number, call: KernelCall, kernel: number): void {
   const { args, axes = [], scratch } = call;
-  if (args.length > MOST_ARGUMENTS || axes.length > MOST_AXES)
+  const at = slotOf(number);
+  const parts = partCount(call);
+  if (args.length > MOST_ARGUMENTS || axes.length > MOST_AXES || parts > MOST_PARTS)
     throw new Error(`${call.kernel}: too large for a slot`);
   i32[at + KERNEL] = kernel;
   i32[at + ARGUMENTS] = args.length;
   i32[at + AXES] = axes.length;
-  i32[at + PARTS] = partCount(call);
-  i32[at + NEXT_PART] = 0;
+  i32[at + PARTS] = parts;
+  i32[at + UNDONE] = parts;
   i32[at + SCRATCH_ARGUMENT] = scratch ? scratch.arg : -1;
   i32[at + SCRATCH_BYTES] = scratch ? scratch.bytes : 0;
   const first = (at + FIRST_ARGUMENT) / 2;
@@ -68,29 +88,53 @@ export function writeCall({ i32, f64 }: Ring, at: number, call: KernelCall, kern
     for (let i = 0; i < moves.length; i++) i32[to + FIRST_MOVE + i] = moves[i];
     to += AXIS_WORDS;
   }
+  // Last: until now nobody finds anything to take here.
+  Atomics.store(i32, at + UNTAKEN, tagOf(number) | parts);
 }
 
-/** Writes a fence with its number. */
-export function writeFence({ i32 }: Ring, at: number, ticket: number): void {
-  i32[at + KERNEL] = FENCE;
-  i32[at + PARTS] = 1;
-  i32[at + FIRST_AXIS] = ticket;
+/** Takes a part that nobody has taken. @returns its number; −1: there is none */
+export function takePart(ring: Ring, number: number): number {
+  const untaken = take(ring, number, false);
+  return untaken === 0 ? -1 : ring.i32[slotOf(number) + PARTS] - untaken;
 }
 
-export function kernelOf({ i32 }: Ring, at: number): number {
-  return i32[at + KERNEL];
+/** Takes all parts that nobody has taken. @returns how many there are */
+export function takeRest(ring: Ring, number: number): number {
+  return take(ring, number, true);
 }
 
-export function partsOf({ i32 }: Ring, at: number): number {
-  return i32[at + PARTS];
+/** @returns how many parts nobody had taken before */
+function take({ i32 }: Ring, number: number, all: boolean): number {
+  const at = slotOf(number) + UNTAKEN;
+  const tag = tagOf(number);
+  for (;;) {
+    const seen = Atomics.load(i32, at);
+    const untaken = (seen - tag) | 0;
+    // Of another round, if it is out of range.
+    if (untaken <= 0 || untaken > MOST_PARTS) return 0;
+    const left = all ? tag : seen - 1;
+    if (Atomics.compareExchange(i32, at, seen, left) === seen) return untaken;
+  }
 }
 
-export function ticketOf({ i32 }: Ring, at: number): number {
-  return i32[at + FIRST_AXIS];
+/** So many of the parts that were taken are done. @returns whether the whole call is */
+export function putDone({ i32 }: Ring, number: number, parts: number): boolean {
+  return Atomics.sub(i32, slotOf(number) + UNDONE, parts) === parts;
 }
 
-/** The arguments of one part of the call in a slot, for the thread `worker`, into `into` (call.ts says how). */
-export function readPart({ i32, f64 }: Ring, at: number, part: number, worker: number, into: number[]): void {
+export function kernelOf({ i32 }: Ring, number: number): number {
+  return i32[slotOf(number) + KERNEL];
+}
+
+/** The arguments of one part of a call, for one of the threads, into `into` (call.ts says how). */
+export function readPart(
+  { i32, f64 }: Ring,
+  number: number,
+  part: number,
+  thread: number,
+  into: number[],
+): void {
+  const at = slotOf(number);
   const count = i32[at + ARGUMENTS];
   const first = (at + FIRST_ARGUMENT) / 2;
   into.length = count;
@@ -106,5 +150,5 @@ export function readPart({ i32, f64 }: Ring, at: number, part: number, worker: n
     for (let move = axis + FIRST_MOVE; move < end; move += 2) into[i32[move]] += unit * i32[move + 1];
   }
   const scratch = i32[at + SCRATCH_ARGUMENT];
-  if (scratch >= 0) into[scratch] += worker * i32[at + SCRATCH_BYTES];
+  if (scratch >= 0) into[scratch] += thread * i32[at + SCRATCH_BYTES];
 }

@@ -4,20 +4,21 @@ const LINE = 16;
 
 /** Calls written to the ring so far (modulo 2^32). */
 export const PRODUCED = 0;
-export const QUIT = LINE;
-/** Threads that sleep, or are about to: whoever changes a word must wake them. */
-const SLEEPERS = 2 * LINE;
+/** Calls that are done, which is the number of the call under way. */
+export const COMPLETED = LINE;
+export const QUIT = 2 * LINE;
 /** 1: what is left in the ring is passed over. */
 export const SKIPPING = 3 * LINE;
+/** 1: the caller's thread wants to hear of it when as many calls are done as the next word says. */
+export const IS_AWAITED = 4 * LINE;
+export const AWAITED = IS_AWAITED + 1;
+/** Kernels that failed so far. */
+export const FAILURES = 5 * LINE;
 
-/** Calls that a worker is done with. */
-export function progressOf(worker: number): number {
-  return (4 + worker) * LINE;
-}
+export const CONTROL_BYTES = 4 * 6 * LINE;
 
-export function controlBytes(threads: number): number {
-  return 4 * (4 + threads) * LINE;
-}
+/** Threads that sleep on a word, or are about to, stand next to it: whoever changes the word must wake them. */
+const SLEEPERS = 1;
 
 /** Looks this often before it sleeps: a few tens of microseconds, about what waking up takes. */
 const SPINS = 20_000;
@@ -25,11 +26,22 @@ const SPINS = 20_000;
 /** Sets a word and wakes whoever sleeps on it. */
 export function publish(control: Int32Array, word: number, value: number): void {
   Atomics.store(control, word, value);
-  if (Atomics.load(control, SLEEPERS) > 0) Atomics.notify(control, word);
+  if (Atomics.load(control, word + SLEEPERS) > 0) Atomics.notify(control, word);
+}
+
+/** Whether the word has passed `value` (as a counter modulo 2^32), or is there. */
+export function hasReached(control: Int32Array, word: number, value: number): boolean {
+  return ((Atomics.load(control, word) - value) | 0) >= 0;
+}
+
+/** Waits for that for a moment, without sleeping. @returns whether it is there */
+export function spinUntil(control: Int32Array, word: number, value: number): boolean {
+  for (let i = 0; i < SPINS; i++) if (hasReached(control, word, value)) return true;
+  return false;
 }
 
 /**
- * Waits until the word has passed `value` (as a counter modulo 2^32), or is there.
+ * Waits for that.
  * @param limit milliseconds after which it gives up where nothing changes
  * @returns whether it is there
  */
@@ -40,14 +52,13 @@ export function waitUntil(
   maySleep = true,
   limit = Number.POSITIVE_INFINITY,
 ): boolean {
-  let end = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < SPINS || !maySleep; i++) {
-    if (((Atomics.load(control, word) - value) | 0) >= 0) return true;
-    if (i % SPINS > 0 || i === 0) continue;
-    if (end === Number.POSITIVE_INFINITY) end = performance.now() + limit;
-    else if (performance.now() > end) return false;
+  if (spinUntil(control, word, value)) return true;
+  if (!maySleep) {
+    const end = performance.now() + limit;
+    while (performance.now() < end) if (spinUntil(control, word, value)) return true;
+    return false;
   }
-  Atomics.add(control, SLEEPERS, 1);
+  Atomics.add(control, word + SLEEPERS, 1);
   let isThere = false;
   for (let isOver = false; !isThere && !isOver; ) {
     // The value is taken before the look at it, and `publish` looks for sleepers after its store: no wake-up is lost.
@@ -55,6 +66,6 @@ export function waitUntil(
     isThere = ((seen - value) | 0) >= 0;
     if (!isThere) isOver = Atomics.wait(control, word, seen, limit) === 'timed-out';
   }
-  Atomics.sub(control, SLEEPERS, 1);
+  Atomics.sub(control, word + SLEEPERS, 1);
   return isThere;
 }

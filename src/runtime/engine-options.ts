@@ -16,8 +16,9 @@ export interface EngineOptions {
    */
   relaxed?: boolean | 'auto';
   /**
-   * Threads that compute, besides the caller's, which then stays free; any number gives the same bits. 'auto': as many as
-   * the host runs at once, where it shares memory between threads; else 1. With 1 the caller's thread computes. Default: 1.
+   * Threads that compute; any number gives the same bits. The caller's is one of them and the others are workers; in a
+   * browser's window more than 1 are all workers, and the caller's stays free. 'auto': as many as the host runs at once,
+   * where it shares memory between threads; else 1. Default: 1.
    */
   threads?: number | 'auto';
 }

@@ -40,7 +40,7 @@ interface Parts {
  * One WebAssembly memory with its instance, in three areas: weights, KV cache slabs (both straight from the heap), and
  * activations (an arena with scopes). Runs are serialised: one computation at a time uses the activations.
  *
- * The calls of a run are written down, for workers or for this thread itself, and the run goes on before they are done.
+ * The calls of a run are written down, for several threads or for this one alone, and the run goes on before they are done.
  * Whatever looks into the memory from here (views, `kernels`) first waits for them, blocking; `drain` waits without blocking.
  */
 export class Engine {
@@ -52,7 +52,7 @@ export class Engine {
   readonly #uploads: Arena;
   readonly #module: WebAssembly.Module;
   #pool: WorkerPool | undefined;
-  /** Of calls that no worker takes. */
+  /** Of calls that this thread carries out alone. */
   readonly #local = new LocalQueue((kernel, args) =>
     (this.#live()[kernel] as (...args: readonly number[]) => unknown)(...args),
   );
@@ -98,8 +98,7 @@ export class Engine {
     if (module) checkRelaxed(relaxed, options.relaxed);
     const dotForm = relaxed ? await relaxedDotForm(module) : DOT_FORM_PAIRS;
     kernels.set_dot_form(dotForm);
-    const names = WebAssembly.Module.exports(compiled).map(({ name }) => name);
-    const pool = threads > 1 ? new WorkerPool(threads, names) : undefined;
+    const pool = threads > 1 ? new WorkerPool(threads, compiled, kernels) : undefined;
     return new Engine({
       memory,
       module: compiled,
@@ -161,9 +160,8 @@ export class Engine {
   }
 
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
-  *drain(): Steps<void> {
-    if (this.#pool) yield this.#pool.drain();
-    else yield* this.#local.drain();
+  drain(): Steps<void> {
+    return this.#queue.drain();
   }
 
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
@@ -280,7 +278,7 @@ export class Engine {
           return value;
         }
         if (value) yield value;
-        else if (this.#queue.crowded) yield* this.drain();
+        else if (this.#queue.crowded) yield* this.#queue.relieve();
         else yield;
       }
     } finally {
@@ -299,7 +297,7 @@ export class Engine {
     this.#uploads.allocate(1);
     this.#uploads.release(START);
     if (!this.#pool || this.#pool.started) return;
-    const scratch = Array.from({ length: this.threads }, () =>
+    const scratch = Array.from({ length: this.#pool.workers }, () =>
       this.heap.allocate(this.#scratchBytes, 'scratch'),
     );
     const what = { module: this.#module, memory: this.#memory, dotForm: this.#dotForm };

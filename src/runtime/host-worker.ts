@@ -24,9 +24,9 @@ export function canShareMemory(): boolean {
   return crossOriginIsolated !== false && (typeof Worker === 'function' || isNode());
 }
 
-/** Whether this thread may sleep: a browser's main thread may not. */
-export function maySleep(): boolean {
-  return typeof (globalThis as { document?: unknown }).document === 'undefined';
+/** Whether this is a browser window's thread, which may not sleep and should not compute: it has a page to serve. */
+export function isWindow(): boolean {
+  return typeof (globalThis as { document?: unknown }).document !== 'undefined';
 }
 
 /** Threads that the host's processors run at once. */

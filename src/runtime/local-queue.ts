@@ -28,7 +28,7 @@ export class LocalQueue {
     return this.#calls.length - this.#next;
   }
 
-  /** Whether so many calls are waiting that the run should `drain` first. */
+  /** Whether so many calls are waiting that the run should `relieve` first. */
   get crowded(): boolean {
     return this.pending >= CROWDED;
   }
@@ -40,6 +40,10 @@ export class LocalQueue {
   /** Carries out what was pushed so far, pausing between the parts of calls. */
   *drain(): Steps<void> {
     while (this.#carryOutNext()) yield;
+  }
+
+  relieve(): Steps<void> {
+    return this.drain();
   }
 
   /** The same without a pause. */

@@ -1,61 +1,86 @@
 import { DisposedError, WorkerError } from '../errors.js';
-import type { KernelCall } from './call.js';
-import { type Ring, ringViews, SLOT_WORDS, SLOTS, writeCall, writeFence } from './command.js';
-import { controlBytes, PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
-import { type HostWorker, maySleep, startWorker } from './host-worker.js';
-import { turn } from './steps.js';
+import { type KernelCall, partCount } from './call.js';
+import { ringBuffer, ringViews, SLOTS, writeCall } from './command.js';
+import {
+  AWAITED,
+  COMPLETED,
+  CONTROL_BYTES,
+  FAILURES,
+  hasReached,
+  IS_AWAITED,
+  PRODUCED,
+  publish,
+  QUIT,
+  SKIPPING,
+  spinUntil,
+  waitUntil,
+} from './control.js';
+import { type HostWorker, isWindow, startWorker } from './host-worker.js';
+import { kernelNames, Participant } from './participant.js';
+import { type Steps, turn } from './steps.js';
 import type { WorkerMessage, WorkerStart } from './worker.js';
 
 /** What every worker instantiates. */
 type Started = Pick<WorkerStart, 'module' | 'memory' | 'dotForm'>;
 
-/** Calls that may be waiting before the run that makes them should pause. */
-const CROWDED = SLOTS / 2;
+/**
+ * Calls that may be waiting before the thread that writes them helps to carry them out, and those that it leaves to the workers
+ * when it goes on, so that they have some while it writes. A window's thread only waits, and later.
+ */
+const CROWDED = 128;
+const LEFT = 32;
+const CROWDED_WINDOW = SLOTS / 2;
 
 /**
- * A blocking wait ends in an error after so many looks at which no worker had done a call since the last: five minutes, for a
+ * A blocking wait ends in an error after so many looks at which no call was done since the last: five minutes, for a
  * single call over a large head may take one.
  */
 const LOOK_MS = 1000;
 const MOST_LOOKS = 300;
 
 /**
- * Threads that carry out kernel calls in the order in which they are pushed, each call split over all of them. The
- * caller's thread only writes calls down; it waits for them by `drain` (without blocking) or `finish` (blocking).
+ * Threads that carry out kernel calls in the order in which they are pushed, each call split over all of them: workers, and
+ * the caller's own thread wherever it would wait for them. In a browser's window that one has a page to serve and computes
+ * nothing: there is a worker more.
  */
 export class WorkerPool {
+  /** Threads that compute. */
   readonly threads: number;
-  readonly #control: Int32Array<SharedArrayBuffer>;
-  readonly #ring: Ring;
-  readonly #ringBuffer = new SharedArrayBuffer(4 * SLOTS * SLOT_WORDS);
+  /** Those of them that are workers. */
+  readonly workers: number;
+  readonly #sharedControl = new SharedArrayBuffer(CONTROL_BYTES);
+  readonly #sharedRing = ringBuffer();
+  readonly #control = new Int32Array(this.#sharedControl);
+  readonly #ring = ringViews(this.#sharedRing);
   readonly #numbers: ReadonlyMap<string, number>;
-  #workers: HostWorker[] = [];
+  readonly #isWindow = isWindow();
+  /** The caller's thread. */
+  #self: Participant | undefined;
+  #started: HostWorker[] = [];
   #starting: Promise<void> | undefined;
   /** Ends the wait for workers that start. */
   #giveUp: (error: Error) => void = () => {};
   #produced = 0;
-  #tickets = 0;
-  /** Fences that are on their way, and the calls written before and with each. */
-  #waiting = new Map<number, { resolve: () => void; produced: number }>();
-  /** The calls before the last fence that was reached are done, even if a worker has yet to pass it by. */
-  #fenced = 0;
+  /** Those who wait for calls that workers are carrying out. */
+  #waiting: (() => void)[] = [];
+  /** Kernels whose failure was heard of. */
+  #heard = 0;
   #failure: Error | undefined;
-  /** Whether calls are passed over because the run is, not because one failed. */
-  #skips = false;
   /** Set for good: the workers are gone. */
   #ended: Error | undefined;
 
-  /** @param names the module's exports */
-  constructor(threads: number, names: readonly string[]) {
+  /** @param exports of the caller's own instance of the module */
+  constructor(threads: number, module: WebAssembly.Module, exports: object) {
     this.threads = threads;
-    this.#control = new Int32Array(new SharedArrayBuffer(controlBytes(threads)));
-    this.#ring = ringViews(this.#ringBuffer);
-    this.#numbers = new Map([...names].sort().map((name, number) => [name, number]));
+    this.workers = this.#isWindow ? threads : threads - 1;
+    const names = kernelNames(module);
+    this.#numbers = new Map(names.map((name, number) => [name, number]));
+    this.#self = new Participant(this.#control, this.#ring, names, { ...exports }, threads - 1);
   }
 
   /** Or ended again. */
   get started(): boolean {
-    return this.#ended !== undefined || this.#workers.length === this.threads;
+    return this.#ended !== undefined || this.#started.length === this.workers;
   }
 
   /** Starts the workers, once. @param scratch where each one's scratch areas lie */
@@ -67,63 +92,70 @@ export class WorkerPool {
   /** Calls that are not done yet, or that failed unheard of. */
   get pending(): number {
     if (this.#ended) return 0;
-    const behind = this.#fenced === this.#produced ? 0 : this.#behind();
-    return behind === 0 && this.#failsUnheard ? 1 : behind;
+    return this.#undone || (this.#failsUnheard ? 1 : 0);
   }
 
-  /** Whether a call failed, of which the worker's message has not arrived yet. */
+  get #undone(): number {
+    return (this.#produced - Atomics.load(this.#control, COMPLETED)) | 0;
+  }
+
+  /** Whether a kernel failed in a worker whose message has not arrived yet. */
   get #failsUnheard(): boolean {
-    return !this.#skips && !this.#failure && Atomics.load(this.#control, SKIPPING) !== 0;
+    return this.#heard < Atomics.load(this.#control, FAILURES);
   }
 
-  /** Calls that some worker has not passed. */
-  #behind(): number {
-    let done = this.#produced;
-    for (let worker = 0; worker < this.threads; worker++) {
-      const progress = Atomics.load(this.#control, progressOf(worker));
-      if (((progress - done) | 0) < 0) done = progress;
-    }
-    return (this.#produced - done) | 0;
-  }
-
-  /** Whether so many calls are waiting that the run should `drain` first. */
+  /** Whether so many calls are waiting that the run should `relieve` first. */
   get crowded(): boolean {
-    return this.pending > CROWDED;
+    return this.pending > (this.#isWindow ? CROWDED_WINDOW : CROWDED);
   }
 
   push(call: KernelCall): void {
     if (this.#ended) throw this.#ended;
     if (!this.started) throw new Error('a kernel call outside Engine.run');
-    const number = this.#numbers.get(call.kernel);
-    if (number === undefined) throw new Error(`no kernel ${call.kernel}`);
-    writeCall(this.#ring, this.#slot(), call, number);
+    const kernel = this.#numbers.get(call.kernel);
+    if (kernel === undefined) throw new Error(`no kernel ${call.kernel}`);
+    // Nobody would ever say that it is done.
+    if (partCount(call) === 0) return;
+    // A slot is free once its call of a round ago is done.
+    if (this.#undone >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
+    writeCall(this.#ring, this.#produced, call, kernel);
     this.#publish();
   }
 
-  /** Resolves when everything pushed so far is done; rejects if a kernel failed. */
-  async drain(): Promise<void> {
-    if (this.pending > 0) await this.#fence();
-    while (this.#failsUnheard && !this.#ended) await turn();
+  /** Has everything carried out that was pushed so far, without blocking. @throws WorkerError if a kernel failed */
+  *drain(): Steps<void> {
+    yield* this.#reach(this.#produced);
+    while (this.#failsUnheard && !this.#ended) yield turn();
     this.#check();
   }
 
-  /** Blocks until everything pushed so far is done. */
+  /** The same with enough of it that the run can go on. */
+  *relieve(): Steps<void> {
+    if (this.#isWindow) yield* this.drain();
+    else yield* this.#reach((this.#produced - LEFT) | 0);
+    this.#check();
+  }
+
+  /** Has everything carried out that was pushed so far, blocking. @throws WorkerError if a kernel failed */
   finish(): void {
     if (this.pending > 0) this.#wait(this.#produced);
     this.#check();
   }
 
-  /** Passes over the calls that are waiting; calls pushed before the next `drain` too. */
+  /** Passes over the calls that are waiting; calls pushed before the next `settle` too. */
   skip(): void {
-    this.#skips = true;
     Atomics.store(this.#control, SKIPPING, 1);
   }
 
-  /** The end of a run: waits for the workers and lets them carry out calls again. */
+  /** The end of a run: passes over what is left of it and has calls carried out again. */
   async settle(): Promise<void> {
-    if (this.pending > 0) await this.#fence();
+    if (this.#undone > 0) this.skip();
+    while (this.pending > 0) {
+      const next = this.#next(this.#produced);
+      if (next === undefined) await turn();
+      else if (!this.#take()) await this.#reached(next);
+    }
     Atomics.store(this.#control, SKIPPING, 0);
-    this.#skips = false;
     this.#failure = undefined;
   }
 
@@ -133,21 +165,22 @@ export class WorkerPool {
     this.#publish();
     this.#ended ??= new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
     this.#giveUp(this.#ended);
-    const workers = this.#workers;
-    this.#workers = [];
+    this.#self = undefined;
+    const workers = this.#started;
+    this.#started = [];
     await Promise.all(workers.map((worker) => worker.end()));
     this.#fail(this.#ended);
   }
 
   async #start(what: Started, scratch: readonly number[]): Promise<void> {
-    let left = this.threads;
+    let left = this.workers;
     const ready = new Promise<void>((resolve, reject) => {
       this.#giveUp = reject;
       const listener = {
         message: (message: WorkerMessage) => {
           if ('ready' in message) left--;
-          if ('failed' in message) this.#failed(message.failed, reject);
-          if ('ticket' in message) this.#reached(message.ticket);
+          if ('failed' in message) reject(this.#failed(message.failed));
+          if ('reached' in message) this.#wake();
           if (left === 0) resolve();
         },
         error: (error: Error) => {
@@ -156,13 +189,13 @@ export class WorkerPool {
         },
       };
       void (async () => {
-        for (let index = 0; index < this.threads; index++) {
+        for (let thread = 0; thread < this.workers; thread++) {
           const worker = await startWorker(listener);
           if (this.#ended) return worker.end();
-          this.#workers.push(worker);
+          this.#started.push(worker);
           worker.hold(true);
-          const shared = { control: this.#control.buffer, ring: this.#ringBuffer, threads: this.threads };
-          worker.start({ ...what, ...shared, index, scratch: scratch[index] });
+          const shared = { control: this.#sharedControl, ring: this.#sharedRing };
+          worker.start({ ...what, ...shared, thread, scratch: scratch[thread] });
         }
       })().catch(reject);
     });
@@ -173,32 +206,64 @@ export class WorkerPool {
     }
   }
 
-  #slot(): number {
-    // A slot is free once its call of a round ago is done.
-    if (this.#behind() >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
-    return (this.#produced & (SLOTS - 1)) * SLOT_WORDS;
-  }
-
   #publish(): void {
     this.#produced = (this.#produced + 1) | 0;
     publish(this.#control, PRODUCED, this.#produced);
   }
 
-  #wait(count: number): void {
-    const sleeps = maySleep();
-    let behind = this.#behind();
-    let looks = 0;
-    for (let worker = 0; worker < this.threads; worker++) {
-      while (!waitUntil(this.#control, progressOf(worker), count, sleeps, LOOK_MS)) {
-        looks = this.#behind() < behind ? 0 : looks + 1;
-        behind = this.#behind();
-        // Nothing is heard of a worker's end while this thread blocks.
-        if (looks >= MOST_LOOKS) throw this.#died(new Error('no call was done for five minutes'));
-      }
+  /** Computes, and waits for workers that do, until so many calls are done or nobody may wait any more. */
+  *#reach(count: number): Steps<void> {
+    for (let next = this.#next(count); next !== undefined && !this.#ended; next = this.#next(count)) {
+      if (this.#isWindow) yield this.#reached(count);
+      else if (this.#take() || spinUntil(this.#control, COMPLETED, next)) yield;
+      else yield this.#reached(next);
     }
   }
 
-  /** One that died takes no more calls: nobody may wait for it, and the others would wait for ever. */
+  /** The same, blocking. */
+  #wait(count: number): void {
+    let looks = 0;
+    for (let next = this.#next(count); next !== undefined; next = this.#next(count)) {
+      if (!this.#isWindow && this.#take()) looks = 0;
+      else if (waitUntil(this.#control, COMPLETED, next, !this.#isWindow, LOOK_MS)) looks = 0;
+      // Nothing is heard of a worker's end while this thread blocks.
+      else if (++looks >= MOST_LOOKS) throw this.#died(new Error('no call was done for five minutes'));
+    }
+  }
+
+  /** What COMPLETED will be once the call under way is done; undefined: it is `count` already, or more. */
+  #next(count: number): number | undefined {
+    const done = Atomics.load(this.#control, COMPLETED);
+    return ((done - count) | 0) < 0 ? (done + 1) | 0 : undefined;
+  }
+
+  /** @returns false: there was nothing to take */
+  #take(): boolean {
+    try {
+      return this.#self?.take() ?? false;
+    } catch (error) {
+      this.#failed(String(error));
+      return true;
+    }
+  }
+
+  /** Resolves once so many calls are done, and whenever there is anything else to look at. */
+  #reached(count: number): Promise<void> {
+    const woken = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#hold(true);
+    Atomics.store(this.#control, AWAITED, count);
+    Atomics.store(this.#control, IS_AWAITED, 1);
+    // Whoever came there before those two words does not tell.
+    if (this.#ended || hasReached(this.#control, COMPLETED, count)) this.#wake();
+    return woken;
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#hold(false);
+  }
+
+  /** One that died takes no more calls: nobody may wait for the part that it had taken. */
   #died(cause: Error): Error {
     if (!this.#ended) {
       const what = 'a worker thread ended';
@@ -210,29 +275,17 @@ export class WorkerPool {
     return this.#ended;
   }
 
-  #fence(): Promise<void> {
-    const ticket = ++this.#tickets;
-    writeFence(this.#ring, this.#slot(), ticket);
-    const produced = (this.#produced + 1) | 0;
-    const reached = new Promise<void>((resolve) => this.#waiting.set(ticket, { resolve, produced }));
-    this.#hold(true);
-    this.#publish();
-    return reached;
-  }
-
-  #reached(ticket: number): void {
-    const fence = this.#waiting.get(ticket);
-    if (!fence) return;
-    this.#fenced = fence.produced;
-    fence.resolve();
-    this.#waiting.delete(ticket);
-    if (this.#waiting.size === 0) this.#hold(false);
+  /** A kernel failed: the run is over, the threads go on. */
+  #failed(reason: string): Error {
+    this.#heard++;
+    const error = new WorkerError({ what: 'a kernel failed', where: 'threads', got: reason });
+    this.#fail(error);
+    return error;
   }
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    for (const { resolve } of this.#waiting.values()) resolve();
-    this.#waiting.clear();
+    this.#wake();
   }
 
   #check(): void {
@@ -240,15 +293,8 @@ export class WorkerPool {
     if (error) throw error;
   }
 
-  /** A kernel failed: the run is over, the workers go on. */
-  #failed(reason: string, reject: (error: Error) => void): void {
-    const error = new WorkerError({ what: 'a worker failed', where: 'threads', got: reason });
-    reject(error);
-    this.#fail(error);
-  }
-
   /** The process must not end while somebody waits, and may at any other time. */
   #hold(alive: boolean): void {
-    for (const worker of this.#workers) worker.hold(alive);
+    for (const worker of this.#started) worker.hold(alive);
   }
 }

@@ -6,6 +6,9 @@ const STEP_MACS = 8e7;
 const STEP_VALUES = 1 << 17;
 /** Parts a thread should get of a call that is split, so that none waits long for the last; and what a part is at least. */
 const PARTS_PER_THREAD = 4;
+/** The same of products: those of one row are over before a part more is worth taking. */
+const PRODUCT_PARTS = 8;
+const ROW_PARTS = 2;
 const LEAST_PART_MACS = 1 << 16;
 const LEAST_PART_VALUES = 1 << 12;
 
@@ -24,7 +27,8 @@ export function productSteps(
   const rowStep = Math.min(rows, mostRows);
   let panelStep = Math.max(1, Math.floor(STEP_MACS / (rowStep * panelMacs)));
   if (threads > 1) {
-    const wanted = Math.ceil((PARTS_PER_THREAD * threads) / Math.ceil(rows / rowStep));
+    const parts = threads * (rows === 1 ? ROW_PARTS : PRODUCT_PARTS);
+    const wanted = Math.ceil(parts / Math.ceil(rows / rowStep));
     const least = Math.ceil(LEAST_PART_MACS / (rowStep * panelMacs));
     panelStep = Math.min(panelStep, Math.max(least, Math.ceil(panels / wanted)));
   }

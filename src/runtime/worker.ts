@@ -1,20 +1,10 @@
 /**
- * What a worker does: takes its parts of the calls in the ring, in order. Bundled into worker.generated.ts by .ci/setup.mjs,
- * so that no runtime has to find a file; whoever starts it provides `self` (host-worker.ts).
+ * What a worker does: takes parts of the calls in the ring. Bundled into worker.generated.ts by .ci/setup.mjs, so that no
+ * runtime has to find a file; whoever starts it provides `self` (host-worker.ts).
  */
-import {
-  FENCE,
-  kernelOf,
-  NEXT_PART,
-  partsOf,
-  type Ring,
-  readPart,
-  ringViews,
-  SLOT_WORDS,
-  SLOTS,
-  ticketOf,
-} from './command.js';
-import { PRODUCED, progressOf, publish, QUIT, SKIPPING, waitUntil } from './control.js';
+import { ringViews } from './command.js';
+import { AWAITED, COMPLETED, hasReached, IS_AWAITED, PRODUCED, QUIT, waitUntil } from './control.js';
+import { kernelNames, Participant } from './participant.js';
 
 /** What a worker needs to begin. */
 export interface WorkerStart {
@@ -22,86 +12,60 @@ export interface WorkerStart {
   memory: WebAssembly.Memory;
   control: SharedArrayBuffer;
   ring: SharedArrayBuffer;
-  index: number;
-  threads: number;
+  /** Its number among the threads. */
+  thread: number;
   /** Where the scratch areas of this worker's instance lie. */
   scratch: number;
   dotForm: number;
 }
 
-/** What a worker says: that it is ready, that a fence is reached, that a kernel failed. */
-export type WorkerMessage = { ready: true } | { ticket: number } | { failed: string };
+/** What a worker says: that it is ready, that as many calls are done as were awaited, that a kernel failed. */
+export type WorkerMessage = { ready: true } | { reached: true } | { failed: string };
 
 declare const self: {
   onmessage: ((event: { data: WorkerStart }) => void) | null;
   postMessage(message: WorkerMessage): void;
 };
 
-type Kernel = (...args: number[]) => unknown;
-
 self.onmessage = ({ data }) => {
   try {
     const { exports } = new WebAssembly.Instance(data.module, { env: { memory: data.memory } });
-    (exports.set_scratch as Kernel)(data.scratch);
-    (exports.set_dot_form as Kernel)(data.dotForm);
-    const kernels = Object.keys(exports)
-      .sort()
-      .map((name) => exports[name] as Kernel);
+    (exports.set_scratch as (pointer: number) => void)(data.scratch);
+    (exports.set_dot_form as (form: number) => void)(data.dotForm);
+    const control = new Int32Array(data.control);
+    const participant = new Participant(
+      control,
+      ringViews(data.ring),
+      kernelNames(data.module),
+      exports,
+      data.thread,
+    );
     self.postMessage({ ready: true });
-    work(data, kernels);
+    work(control, participant);
   } catch (error) {
     self.postMessage({ failed: String(error) });
   }
 };
 
-function work(
-  { control: controlBuffer, ring: ringBuffer, index, threads }: WorkerStart,
-  kernels: Kernel[],
-): void {
-  const control = new Int32Array(controlBuffer);
-  const ring = ringViews(ringBuffer);
-  const others = Array.from({ length: threads }, (_, worker) => worker).filter((worker) => worker !== index);
-  for (let call = 0; ; ) {
-    waitUntil(control, PRODUCED, (call + 1) | 0);
+function work(control: Int32Array, participant: Participant): void {
+  for (;;) {
+    const number = Atomics.load(control, COMPLETED);
+    waitUntil(control, PRODUCED, (number + 1) | 0);
     if (Atomics.load(control, QUIT)) return;
-    const at = (call & (SLOTS - 1)) * SLOT_WORDS;
-    const isShared = partsOf(ring, at) > 1;
-    let ticket = 0;
-    const isFence = kernelOf(ring, at) === FENCE;
-    // What is passed over need not be waited for: the fence behind it says when everybody is there.
-    if ((isShared || index === 0) && (isFence || !Atomics.load(control, SKIPPING))) {
-      // A call reads what those before it wrote.
-      for (const worker of others) waitUntil(control, progressOf(worker), call);
-      if (isFence) ticket = ticketOf(ring, at);
-      else if (!Atomics.load(control, SKIPPING)) takeParts(ring, at, isShared, index, kernels, control);
+    let hasTaken = true;
+    try {
+      hasTaken = participant.take();
+    } catch (error) {
+      self.postMessage({ failed: String(error) });
     }
-    call = (call + 1) | 0;
-    publish(control, progressOf(index), call);
-    if (ticket) self.postMessage({ ticket });
+    if (hasTaken) tellCaller(control);
+    else waitUntil(control, COMPLETED, (number + 1) | 0);
   }
 }
 
-const args: number[] = [];
-
-function takeParts(
-  ring: Ring,
-  at: number,
-  isShared: boolean,
-  index: number,
-  kernels: Kernel[],
-  control: Int32Array,
-): void {
-  const kernel = kernels[kernelOf(ring, at)];
-  const parts = partsOf(ring, at);
-  try {
-    for (let part = isShared ? Atomics.add(ring.i32, at + NEXT_PART, 1) : 0; part < parts; ) {
-      readPart(ring, at, part, index, args);
-      kernel(...args);
-      part = isShared ? Atomics.add(ring.i32, at + NEXT_PART, 1) : parts;
-      if (Atomics.load(control, SKIPPING)) return;
-    }
-  } catch (error) {
-    Atomics.store(control, SKIPPING, 1);
-    self.postMessage({ failed: String(error) });
-  }
+/** The caller's thread is told by whoever finishes the call that it waits for, or comes by afterwards. */
+function tellCaller(control: Int32Array): void {
+  if (!Atomics.load(control, IS_AWAITED)) return;
+  if (!hasReached(control, COMPLETED, Atomics.load(control, AWAITED))) return;
+  if (Atomics.exchange(control, IS_AWAITED, 0)) self.postMessage({ reached: true });
 }

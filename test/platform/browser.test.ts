@@ -77,6 +77,14 @@ const SUITE = `${LIBRARY}
   seen.concurrency = navigator.hardwareConcurrency;
 `;
 
+const SUITE_IN_WORKER = `
+  const worker = new Worker('/test/platform/page-worker.mjs', { type: 'module' });
+  Object.assign(seen, await new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = ({ message }) => reject(new Error(message));
+  }));
+`;
+
 const NO_WORKERS = `${LIBRARY}
   const { bits } = await platformSuite(library, location_, picture, { threads: ['auto'] });
   Object.assign(seen, { threads: bits[0].threads, logits: bits[0].logits });
@@ -132,6 +140,22 @@ inChromium(
         .map(({ logits }) => logits);
       assert.ok(new Set(relaxed).size <= 1, `${dtype}, relaxed`);
     }
+  },
+);
+
+inChromium(
+  'a worker of an isolated page holds it too, with 2 and 3 threads of which it is one: the bits of Node',
+  async () => {
+    const seen = await runInBrowser<Report>(SUITE_IN_WORKER, ISOLATED);
+    assert.is(seen.error, undefined);
+    const failed = Object.keys(seen.checks).filter((name) => seen.checks[name] !== true);
+    assert.equal(failed, []);
+    const plain = seen.bits.filter(({ relaxed }) => !relaxed);
+    assert.equal(
+      plain.map(({ threads }) => threads),
+      [2, 3, 2, 3, 2, 3],
+    );
+    for (const { dtype, logits } of plain) assert.is(logits, await logitsInNode(dtype), dtype);
   },
 );
 
