@@ -71,7 +71,7 @@ export function* attend(
   const step = engine.relaxed && !dtype.startsWith('int') ? STEP_QUERIES_RELAXED : STEP_QUERIES;
   const scratchBytes = 4 * Math.min(rows, step) * Math.ceil(Math.max(keys, 1) / PAGE_KEYS) * PAGE_KEYS;
   const mark = engine.activations.mark();
-  const scratch = engine.activations.allocate(scratchBytes * (probs ? 1 : engine.threads));
+  const scratch = engine.activations.allocate(scratchBytes * (probs ? 2 : engine.threads));
   const heads = isGrouped && rows <= step ? kvHeads : 1;
   const sizes = [rows, seen, start, headDim, ld, ld, scale, heads, shape.pageCount];
   const args = [out.pointer, q.pointer, pages, scratch, ...sizes];
@@ -128,6 +128,8 @@ function* watched(
   probs: Probabilities,
 ): Steps<void> {
   const heads = q.columns / headDim;
+  const kernels = PAGE_KERNELS[dtype];
+  const kernel = 'watched' in kernels ? kernels.watched : kernels.attention;
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < q.rows; row += STEP_QUERIES_RELAXED) {
       const rows = Math.min(STEP_QUERIES_RELAXED, q.rows - row);
@@ -141,7 +143,7 @@ function* watched(
       part[4] = rows;
       part[5] = visible;
       part[6] = start;
-      engine.call({ kernel: PAGE_KERNELS[dtype].attention, args: part });
+      engine.call({ kernel, args: part });
       yield* engine.drain();
       probs(head, row, rows, args[3], Math.ceil(visible / PAGE_KEYS) * PAGE_KEYS);
       yield;
