@@ -15,6 +15,8 @@ import { panelScratch } from './scratch';
 /** Queries are 64 + q in 7 bits (8192 + q in 14): the sums of a key begin with −64 · its sum. */
 const QUERY_ZERO: i32 = 64;
 const LEVELS: f32 = 127;
+/** A row of up to 128 float32. */
+const ROW_BYTES: usize = 512;
 /** 1.5·2^23: added to a float32 of size up to 2^22 it leaves the nearest integer in the low bits. */
 const ROUND: f32 = 12582912;
 
@@ -80,32 +82,52 @@ export function s8_kv_write(
   }
 }
 
+/** In panelScratch: the keys' means, later what channels of V are multiplied with; up to four rows less the means. */
+const KEY_MEANS: usize = 0;
+const INVERSES: usize = 0;
+const LESS: usize = ROW_BYTES;
+
+/** ldk and ldv in bytes. */
 function writeHead(
   pages: usize, k: usize, v: usize, indices: usize, count: usize, headDim: usize, ldk: usize, ldv: usize,
 ): void {
   const first = pageOf(pages, 0);
-  const means = panelScratch;
-  meansOf(means, k, indices, count, headDim, ldk);
-  meansOf(first + meansOffset(headDim), v, indices, count, headDim, ldv);
+  const keyMeans = panelScratch + KEY_MEANS, valueMeans = first + meansOffset(headDim);
+  meansOf(keyMeans, k, indices, count, headDim, ldk);
+  meansOf(valueMeans, v, indices, count, headDim, ldv);
+  memory.fill(panelScratch + LESS, 0, 4 * ROW_BYTES);
   let squares: f64 = 0;
   for (let key: usize = 0; key < count; key++) {
-    squares += writeKey(
-      pageOf(pages, key), key % PAGE, k + sourceRow(indices, key) * ldk, means, headDim,
-    );
+    subtract(panelScratch + LESS, k + sourceRow(indices, key) * ldk, keyMeans, headDim);
+    squares += writeKey(pageOf(pages, key), key % PAGE, headDim);
   }
-  const keys = first + keysOffset(headDim);
-  store<f32>(keys, <f32>sqrt<f64>(squares / <f64>count));
-  store<f32>(keys, notFinite(means, headDim), KEYS_FINITE);
+  const known = first + keysOffset(headDim);
+  store<f32>(known, <f32>sqrt<f64>(squares / <f64>count));
+  store<f32>(known, notFinite(keyMeans, headDim), KEYS_FINITE);
   for (let key: usize = 0; key < count; key += PAGE) {
-    writeValues(
-      pageOf(pages, key), v, indices, key, min(PAGE, count - key), first + meansOffset(headDim), headDim, ldv,
-    );
+    const scales = pageOf(pages, key) + channelScalesOffset(headDim);
+    const n = min(PAGE, count - key);
+    memory.fill(scales, 0, channelsOf(headDim) << 2);
+    for (let j: usize = 0; j < n; j++) {
+      subtract(panelScratch + LESS, v + sourceRow(indices, key + j) * ldv, valueMeans, headDim);
+      widen(scales, panelScratch + LESS, channelsOf(headDim));
+    }
+    invert(panelScratch + INVERSES, scales, channelsOf(headDim));
+    for (let j: usize = 0; j < n; j += 4) {
+      for (let i: usize = 0; i < 4; i++) {
+        const to = panelScratch + LESS + i * ROW_BYTES;
+        if (j + i < n) subtract(to, v + sourceRow(indices, key + j + i) * ldv, valueMeans, headDim);
+        else memory.fill(to, 0, headDim << 2);
+      }
+      writeValues(pageOf(pages, key) + smoothValuesOffset(headDim) + (j << 3), headDim);
+    }
   }
 }
 
-/** The mean of each of headDim channels over `count` rows; NaN or infinite where one of them is not finite. */
+/** The mean of each of headDim channels over `count` rows; not finite where one of them is not. */
 function meansOf(out: usize, x: usize, indices: usize, count: usize, headDim: usize, ld: usize): void {
   memory.fill(out, 0, channelsOf(headDim) << 2);
+  // Shares are added: a sum of large values could overflow.
   const share: f32 = 1 / <f32>count;
   const share4 = f32x4.splat(share);
   for (let j: usize = 0; j < count; j++) {
@@ -118,23 +140,26 @@ function meansOf(out: usize, x: usize, indices: usize, count: usize, headDim: us
   }
 }
 
-/** 0, or NaN if one of the values is not finite. */
+function subtract(out: usize, x: usize, means: usize, headDim: usize): void {
+  let d: usize = 0;
+  for (; d + 16 <= headDim << 2; d += 16) v128.store(out + d, f32x4.sub(v128.load(x + d), v128.load(means + d)));
+  for (; d < headDim << 2; d += 4) store<f32>(out + d, load<f32>(x + d) - load<f32>(means + d));
+}
+
+/** 0, or NaN if one of n values is not finite. */
 function notFinite(x: usize, n: usize): f32 {
   let sum: f32 = 0;
   for (const end = x + (n << 2); x < end; x += 4) sum += load<f32>(x) - load<f32>(x);
   return sum;
 }
 
-/** One key less the means; returns the square of its norm. */
-function writeKey(page: usize, slot: usize, k: usize, means: usize, headDim: usize): f64 {
-  const less = panelScratch + 2048;
+/** The key at LESS, zeros behind it; returns the square of its norm. */
+function writeKey(page: usize, slot: usize, headDim: usize): f64 {
   const quads = quadsOf(headDim);
-  let d: usize = 0;
-  for (; d < headDim; d++) store<f32>(less + (d << 2), load<f32>(k + (d << 2)) - load<f32>(means + (d << 2)));
-  for (; d < quads << 2; d++) store<f32>(less + (d << 2), 0);
+  const from = panelScratch + LESS, end = from + (quads << 4);
   let top4 = f32x4.splat(0), squares = f32x4.splat(0);
-  for (let i: usize = 0; i < quads << 4; i += 16) {
-    const x = v128.load(less + i);
+  for (let p = from; p < end; p += 16) {
+    const x = v128.load(p);
     top4 = f32x4.pmax(top4, f32x4.abs(x));
     squares = f32x4.relaxed_madd(x, x, squares);
   }
@@ -142,20 +167,45 @@ function writeKey(page: usize, slot: usize, k: usize, means: usize, headDim: usi
     max<f32>(f32x4.extract_lane(top4, 0), f32x4.extract_lane(top4, 1)),
     max<f32>(f32x4.extract_lane(top4, 2), f32x4.extract_lane(top4, 3)),
   );
-  const inverse = inverseOf(LEVELS, top);
-  const inverse4 = f32x4.splat(inverse);
+  const inverse = f32x4.splat(inverseOf(LEVELS, top));
   let to = page + ((slot >> 3) * quads * 8 + (slot & 7) << 2);
   let sums = i32x4.splat(0);
-  for (let i: usize = 0; i < quads << 4; i += 16, to += 32) {
-    const n = nearest(v128.load(less + i), inverse4);
+  for (let p = from; p < end; p += 16, to += 32) {
+    const n = nearest(v128.load(p), inverse);
     sums = i32x4.add(sums, n);
-    store<u32>(to, bytes(n));
+    const n16 = i16x8.narrow_i32x4_s(n, n);
+    store<i32>(to, i32x4.extract_lane(i8x16.narrow_i16x8_s(n16, n16), 0));
   }
   const scales = page + keyScalesOffset(headDim) + (slot << 2);
   store<f32>(scales, top / LEVELS);
   store<i32>(scales, -QUERY_ZERO * lanes(sums), KEY_STARTS);
   return <f64>f32x4.extract_lane(squares, 0) + <f64>f32x4.extract_lane(squares, 1)
     + <f64>f32x4.extract_lane(squares, 2) + <f64>f32x4.extract_lane(squares, 3);
+}
+
+/** sizes[d] = max(sizes[d], |x[d]|) for n channels, a multiple of 4. */
+function widen(sizes: usize, x: usize, n: usize): void {
+  for (const end = x + (n << 2); x < end; x += 16, sizes += 16) {
+    v128.store(sizes, f32x4.pmax(v128.load(sizes), f32x4.abs(v128.load(x))));
+  }
+}
+
+/** Sizes to scales, in place, and what values are multiplied with. */
+function invert(inverses: usize, sizes: usize, n: usize): void {
+  for (let d: usize = 0; d < n << 2; d += 4) {
+    const size = load<f32>(sizes + d);
+    store<f32>(inverses + d, inverseOf(LEVELS, size));
+    store<f32>(sizes + d, size / LEVELS);
+  }
+}
+
+/** The four values at LESS, zeros behind each, to a group of four keys. */
+function writeValues(to: usize, headDim: usize): void {
+  const inverses = panelScratch + INVERSES, less = panelScratch + LESS;
+  for (let d: usize = 0; d < channelsOf(headDim) << 2; d += 32, to += PAGE * 8) {
+    v128.store(to, beside(less + d, v128.load(inverses + d)));
+    v128.store(to, beside(less + d + 16, v128.load(inverses + d, 16)), 16);
+  }
 }
 
 /** What a value of size `top` is multiplied with to become `levels`; 0 where that would overflow or is not defined. */
@@ -166,61 +216,18 @@ export function inverseOf(levels: f32, top: f32): f32 {
   return inverse < Infinity ? inverse : 0;
 }
 
-/** A page's values less the means, four keys at a time; of keys that are missing zeros. */
-function writeValues(
-  page: usize, v: usize, indices: usize, key: usize, count: usize, means: usize, headDim: usize, ldv: usize,
-): void {
-  const scales = page + channelScalesOffset(headDim);
-  memory.fill(scales, 0, channelsOf(headDim) << 2);
-  for (let j: usize = 0; j < count; j++) {
-    const row = v + sourceRow(indices, key + j) * ldv;
-    let d: usize = 0;
-    for (; d + 16 <= headDim << 2; d += 16) {
-      const size = f32x4.abs(f32x4.sub(v128.load(row + d), v128.load(means + d)));
-      v128.store(scales + d, f32x4.pmax(v128.load(scales + d), size));
-    }
-    for (; d < headDim << 2; d += 4) {
-      const size = abs<f32>(load<f32>(row + d) - load<f32>(means + d));
-      if (size > load<f32>(scales + d)) store<f32>(scales + d, size);
-    }
-  }
-  const inverses = panelScratch;
-  for (let d: usize = 0; d < channelsOf(headDim) << 2; d += 4) {
-    store<f32>(inverses + d, inverseOf(LEVELS, load<f32>(scales + d)));
-    store<f32>(scales + d, load<f32>(scales + d) / LEVELS);
-  }
-  const less = panelScratch + 1024;
-  for (let j: usize = 0; j < count; j += 4) {
-    memory.fill(less, 0, 4 * 512);
-    for (let i: usize = 0; i < min<usize>(4, count - j); i++) {
-      const row = v + sourceRow(indices, key + j + i) * ldv;
-      const to = less + (i << 9);
-      let d: usize = 0;
-      for (; d + 16 <= headDim << 2; d += 16) v128.store(to + d, f32x4.sub(v128.load(row + d), v128.load(means + d)));
-      for (; d < headDim << 2; d += 4) store<f32>(to + d, load<f32>(row + d) - load<f32>(means + d));
-    }
-    let to = page + smoothValuesOffset(headDim) + (j << 3);
-    for (let d: usize = 0; d < channelsOf(headDim) << 2; d += 32, to += PAGE * 8) {
-      v128.store(to, beside(less + d, v128.load(inverses + d)));
-      v128.store(to, beside(less + d + 16, v128.load(inverses + d, 16)), 16);
-    }
-  }
-}
-
-/** Four channels of four keys, 512 bytes apart, as bytes. */
+/** Four channels of four rows as bytes, those of a channel side by side. */
 // @ts-ignore: decorator
 @inline
 function beside(x: usize, inverse: v128): v128 {
   const mask = i32x4.splat(0xff);
-  const low = v128.or(
-    v128.and(nearest(v128.load(x), inverse), mask),
-    i32x4.shl(v128.and(nearest(v128.load(x, 512), inverse), mask), 8),
+  const n0 = v128.and(nearest(v128.load(x), inverse), mask);
+  const n1 = v128.and(nearest(v128.load(x, ROW_BYTES), inverse), mask);
+  const n2 = v128.and(nearest(v128.load(x, 2 * ROW_BYTES), inverse), mask);
+  const n3 = nearest(v128.load(x, 3 * ROW_BYTES), inverse);
+  return v128.or(
+    v128.or(n0, i32x4.shl(n1, 8)), v128.or(i32x4.shl(n2, 16), i32x4.shl(n3, 24)),
   );
-  const high = v128.or(
-    v128.and(nearest(v128.load(x, 1024), inverse), mask),
-    i32x4.shl(nearest(v128.load(x, 1536), inverse), 8),
-  );
-  return v128.or(low, i32x4.shl(high, 16));
 }
 
 /** Four values times `inverse` to the nearest integers; of what is no number, some. */
@@ -228,14 +235,6 @@ function beside(x: usize, inverse: v128): v128 {
 @inline
 export function nearest(x: v128, inverse: v128): v128 {
   return i32x4.sub(f32x4.relaxed_madd(x, inverse, f32x4.splat(ROUND)), i32x4.splat(reinterpret<i32>(ROUND)));
-}
-
-/** Four integers as signed bytes. */
-// @ts-ignore: decorator
-@inline
-function bytes(x: v128): u32 {
-  x = i16x8.narrow_i32x4_s(x, x);
-  return i32x4.extract_lane(i8x16.narrow_i16x8_s(x, x), 0);
 }
 
 // @ts-ignore: decorator

@@ -11,10 +11,10 @@ import { PAGE } from './pages';
 import { SMOOTH_LOW, SMOOTH_ROW } from './smooth_tile';
 
 /**
- * What 7 bits may add to a row's noise, in parts of its output's square if values were independent of each other: as
- * much as the rounding of the values to int8 makes.
+ * What 7 bits may add to the square of a row's error, in parts of its output's square if values were independent of each
+ * other: less than the values have from the 7 bits of the rows that they are products of.
  */
-const NOISE: f32 = 2e-4;
+const NOISE: f32 = 1e-4;
 /** The square of a page's noise in 7 bits, in parts of its largest probability: 128 keys · (1/127)² / 12. */
 const PAGE_NOISE: f32 = 6.62e-4;
 
@@ -50,9 +50,10 @@ export function weighPages(
   const apart = numbersApart(rows);
   const sums = pages * apart;
   const rounded = sums << 1;
-  // A row's output has at least the square of its largest probability, and of all alike.
-  const most = f32x4.splat(NOISE / PAGE_NOISE / <f32>pages);
-  const spread = f32x4.splat(1 / LARGEST / LARGEST / <f32>keys);
+  // The square of a row's output, in values, is at least that of its largest probability, and that of all alike.
+  const most = f32x4.splat(NOISE / PAGE_NOISE / LARGEST / LARGEST / <f32>pages);
+  const spread = f32x4.splat(1 / <f32>keys);
+  const step = f32x4.splat(1 / LARGEST);
   for (let row: usize = 0; row < rows; row += 4) {
     const from = numbersOf(strip, rows, pages, 0) + (row << 2);
     const end = from + sums;
@@ -60,7 +61,7 @@ export function weighPages(
     for (let at = from + apart; at < end; at += apart) top = f32x4.pmax(top, v128.load(at));
     let total = f32x4.splat(0);
     for (let at = from; at < end; at += apart) {
-      const unit = exp2Approximate(f32x4.sub(v128.load(at), top));
+      const unit = f32x4.mul(exp2Approximate(f32x4.sub(v128.load(at), top)), step);
       v128.store(at, unit);
       total = f32x4.relaxed_madd(unit, f32x4.convert_i32x4_s(v128.load(at + sums)), total);
     }

@@ -50,7 +50,12 @@ export interface PageReader {
 }
 
 /** Reads a page in place: good until the memory grows or the page is written. */
-export function readPage(engine: Engine, pointer: number, headDim: number, dtype: CachePageDtype): PageReader {
+export function readPage(
+  engine: Engine,
+  pointer: number,
+  headDim: number,
+  dtype: CachePageDtype,
+): PageReader {
   if (dtype === 'int8' || dtype === 'int16') return readIntPage(engine, pointer, headDim, dtype);
   const values = PAGE_KEYS * headDim;
   const count = values + PAGE_KEYS * Math.ceil(headDim / 8) * 8;
