@@ -141,6 +141,12 @@ export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as c
  */
 export const QUANTISED_SEARCH_LOSS = { 8: 0.09, 4: 0.03 };
 
+/** States of the embedded checkpoint's vision transformer with int8 weights beside float32's. MEASURE */
+export const INT8_STATES_NMSE = { plain: 1e-9, relaxed: 1e-9 } as const;
+
+/** A row of attention probabilities in float32, each rounded a few times. */
+export const PROBABILITIES_SUM = 2e-6;
+
 // ---- guards of speed ---------------------------------------------------------------------------------------------------
 
 /**

@@ -27,7 +27,14 @@ export function pageBytes(headDim: number, dtype: PageDtype = 'float32'): number
   return (dtype === 'int8' ? 1 : 2) * PAGE_KEYS * (2 * pairs + channels) + scales;
 }
 
-/** The kernels that write keys and values to pages of a dtype, and that attend to them; of some one that keeps probabilities. */
+export interface PageKernels {
+  write: keyof Kernels;
+  attention: keyof Kernels;
+  /** Where `attention` leaves no probabilities: the kernel that does, in twice the scratch. */
+  watched?: keyof Kernels;
+}
+
+/** The kernels that write keys and values to pages of a dtype, and that attend to them. */
 export const PAGE_KERNELS = {
   float32: { write: 'f32_kv_write', attention: 'f32_attention' },
   bfloat16: { write: 'bf16_kv_write', attention: 'f32_bf16kv_attention' },
@@ -35,13 +42,6 @@ export const PAGE_KERNELS = {
   int16: { write: 'i16_kv_write', attention: 'f32_i16kv_attention' },
   smooth8: { write: 's8_kv_write', attention: 'f32_s8kv_attention', watched: 'f32_s8kv_attention_probs' },
 } as const satisfies Record<PageDtype, PageKernels>;
-
-interface PageKernels {
-  write: keyof Kernels;
-  attention: keyof Kernels;
-  /** Where `attention` leaves no probabilities: one that does, and takes twice the scratch. */
-  watched?: keyof Kernels;
-}
 
 /** A page's contents as float32: channel `d` of the key and of the value in a slot. */
 export interface PageReader {
