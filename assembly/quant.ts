@@ -1,14 +1,14 @@
 /**
  * Quantised operands: w ≈ scale · q in 8 bits, scale · q + minimum in 4, with one bfloat16 scale (and minimum) per
- * output and block of 32 k; and rows of `a` with one float32 scale per block (see quant_rows.ts). A block's sums Σ q·a
- * and Σ a are exact integers in every kernel and both builds, so how they are computed never shows: out = 0 + the
- * blocks in order,
+ * output and block of 64 k, in 4 bits of 32; and rows of `a` with one float32 scale per block (see quant_rows.ts). A
+ * block's sums Σ q·a and Σ a are exact integers in every kernel and both builds, so how they are computed never shows:
+ * out = 0 + the blocks in order,
  *   I8: f32(Σ q·a) · (scale of w · scale of a)
  *   I4: f32(Σ q·a) · (scale of w · scale of a) + minimum of w · (scale of a · f32(Σ a))
  * then the bias, each operation rounded to float32. (The two terms of I4 meet first: they nearly cancel.)
  *
  * A panel of 8 outputs is a run of block records, K filled up with zeros:
- *   I8: 8 scales, then for each of 8 groups of 4 k: 2 halves × [4 outputs][4 k] int8, −127 … 127
+ *   I8: 8 scales, then for each of 16 groups of 4 k: 2 halves × [4 outputs][4 k] int8, −127 … 127
  *   I4: 8 scales, 8 minimums, then for each of 8 groups of 4 k: [4 outputs][4 k] bytes, q = 0 … 15 of output o in the
  *       low nibble, of output o + 4 in the high one
  */
@@ -17,29 +17,42 @@ import { bf16x4 } from './widen';
 export const I8: i32 = 0;
 export const I4: i32 = 1;
 
-export const Q_BLOCK: usize = 32;
+/** k that share a scale. Half as many in 8 bits would be 12 to 25 % more time for products: see ARCHITECTURE.md. */
+export const I8_BLOCK: usize = 64;
+export const I4_BLOCK: usize = 32;
 /** The 8 scales that every record begins with. */
 export const SCALES: usize = 16;
 /** Scales and, in 4 bits, minimums: what lies before a record's values. */
 export const I8_HEAD: usize = SCALES;
 export const I4_HEAD: usize = 2 * SCALES;
-export const I8_RECORD: usize = I8_HEAD + 256;
-export const I4_RECORD: usize = I4_HEAD + 128;
+export const I8_RECORD: usize = I8_HEAD + 8 * I8_BLOCK;
+export const I4_RECORD: usize = I4_HEAD + 4 * I4_BLOCK;
 
 /**
- * A row's block record: scale, term, shift, 4 bytes unused; then 32 values, int16 in the plain build, else bytes: those
- * of lower weight, and where the shift is not 0 behind them those that count 2^shift times.
+ * A row's block record: scale, term, shift, 4 bytes unused; then the values, int16 in the plain build, else bytes:
+ * those of lower weight, and where the shift is not 0 behind them those that count 2^shift times.
  */
 export const ROW_TERM: usize = 4;
 export const ROW_SHIFT: usize = 8;
 export const ROW_HEAD: usize = 16;
-export const ROW_HIGH: usize = ROW_HEAD + 32;
-export const ROW_RECORD: usize = ROW_HEAD + 64;
+export const ROW_HIGH: usize = ROW_HEAD + I8_BLOCK;
 
 // @ts-ignore: decorator
 @inline
-export function blocksOf(K: usize): usize {
-  return (K + Q_BLOCK - 1) / Q_BLOCK;
+export function blockOf(dtype: i32): usize {
+  return dtype == I8 ? I8_BLOCK : I4_BLOCK;
+}
+
+// @ts-ignore: decorator
+@inline
+export function blocksOf(dtype: i32, K: usize): usize {
+  return (K + blockOf(dtype) - 1) / blockOf(dtype);
+}
+
+// @ts-ignore: decorator
+@inline
+export function rowRecord(dtype: i32): usize {
+  return ROW_HEAD + 2 * blockOf(dtype);
 }
 
 // @ts-ignore: decorator

@@ -5,10 +5,10 @@
  */
 import { QUANT_ROW_BLOCK } from './blocks';
 import { emptyProduct } from './gemm_tile';
-import { blocksOf, I4, I8, recordBytes, ROW_RECORD } from './quant';
+import { blocksOf, I4, I8, recordBytes, rowRecord } from './quant';
 import { quantGemv } from './quant_gemv';
 import { relaxedTiles } from './quant_relaxed';
-import { SPREAD_BYTES, SPREAD_RECORD, SPREAD_ROWS, spreadHigh, spreadRows } from './quant_spread';
+import { SPREAD_BYTES, SPREAD_ROWS, spreadHigh, spreadRecord, spreadRows } from './quant_spread';
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
 
@@ -48,7 +48,7 @@ function gemm(
   dtype: i32, out: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize, K: usize, ldc: usize,
 ): void {
   if (K == 0) return emptyProduct(out, bias, M, N, ldc, false);
-  const blocks = blocksOf(K);
+  const blocks = blocksOf(dtype, K);
   ldc <<= 2;
   if (M <= streamRows(dtype)) {
     if (ASC_FEATURE_RELAXED_SIMD && singleDot) quantGemv(dtype, true, out, ldc, qa, w, bias, M, N, blocks);
@@ -59,7 +59,7 @@ function gemm(
   const parts = (M + QUANT_ROW_BLOCK - 1) / QUANT_ROW_BLOCK;
   const step = ((M + parts - 1) / parts + 3) & ~3;
   for (let m: usize = 0; m < M; m += step) {
-    rowBlock(dtype, out + m * ldc, ldc, qa + m * blocks * ROW_RECORD, w, bias, min(step, M - m), N, blocks);
+    rowBlock(dtype, out + m * ldc, ldc, qa + m * blocks * rowRecord(dtype), w, bias, min(step, M - m), N, blocks);
   }
 }
 
@@ -70,7 +70,7 @@ function rowBlock(
   dtype: i32, out: usize, ldc: usize, qa: usize, w: usize, bias: usize, rows: usize, N: usize, blocks: usize,
 ): void {
   const record = recordBytes(dtype);
-  const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_RECORD;
+  const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * spreadRecord(dtype);
   const span = SPREAD_BYTES / tileBytes;
   const panels = (N + 7) >> 3;
   const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
@@ -81,9 +81,10 @@ function rowBlock(
     const count = min(span, blocks - b);
     const first = b == 0;
     const lastBias = b + count == blocks ? bias : 0;
-    spreadRows(dtype, rowScratch, qa + b * ROW_RECORD, blocks * ROW_RECORD, rows, count);
+    const from = qa + b * rowRecord(dtype);
+    spreadRows(dtype, rowScratch, from, blocks * rowRecord(dtype), rows, count);
     if (ASC_FEATURE_RELAXED_SIMD && dtype == I8) {
-      spreadHigh(rowScratch, qa + b * ROW_RECORD, blocks * ROW_RECORD, rows, count);
+      spreadHigh(rowScratch, from, blocks * rowRecord(dtype), rows, count);
     }
     for (let p: usize = 0; p < panels - pairs; p++) {
       const isPair = p < pairs;

@@ -9,7 +9,7 @@
  * Two forms: 16-bit sums of two (VPMADDUBSW), or sums of four added to 32 bits in one instruction, which is fast only
  * where the engine has VPDPBUSD for it.
  */
-import { addScaled, I4, I4_HEAD, I8, I8_HEAD, minimums4, scales4 } from './quant';
+import { addScaled, blockOf, I4, I4_HEAD, I8, I8_BLOCK, I8_HEAD, minimums4, scales4 } from './quant';
 import { SPREAD_HEAD, SPREAD_HIGH, SPREAD_SHIFTS, SPREAD_TERMS, unpackNibbles } from './quant_spread';
 import { quantBlock } from './scratch';
 
@@ -80,7 +80,7 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
   const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
   const minimum0 = minimums4(dtype, block, 0), minimum1 = minimums4(dtype, block, 1);
   const sums0 = dtype == I8 ? sumWeights(w) : ones, sums1 = dtype == I8 ? sumWeights(w + 16) : ones;
-  const last = w + 256;
+  const last = w + 8 * blockOf(dtype);
   for (; s < stop; total += 128) {
     const head = s;
     let x = v128.load(s, SPREAD_TERMS);
@@ -158,13 +158,13 @@ function tiles4x8(dtype: i32, single: bool, total: usize, s: usize, stop: usize,
   }
 }
 
-/** Of four outputs the sums of the weights k, k + 1 of all groups, and of k + 2, k + 3: 16 · 127 at most each. */
+/** Of four outputs the sums of the weights k, k + 1 of all groups, and of k + 2, k + 3: 32 · 127 at most each. */
 // @ts-ignore: decorator
 @inline
 export function sumWeights(w: usize): v128 {
   const ones = v128.load(BYTE_ONES);
   let sum = i16x8.splat(0);
-  for (const stop = w + 256; w < stop; w += 32) {
+  for (const stop = w + 8 * I8_BLOCK; w < stop; w += 32) {
     sum = i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(w), ones));
   }
   return sum;

@@ -1,5 +1,5 @@
 /**
- * Rows of `a` quantised for the products with quantised weights, block by block of 32 k; what K lacks is filled up with
+ * Rows of `a` quantised for the products with quantised weights, block by block; what K lacks is filled up with
  * zeros. A block with a value that is not finite gets the scale NaN, so its row's products are NaN; a block of values
  * under 2⁻¹⁰⁰ becomes zeros.
  *
@@ -15,8 +15,8 @@
  * The term beside the scale is what the products add: for I8 the two offsets as int16 (counting 2^shift times, as the
  * higher bytes do), one for each weight; for I4 the float32 scale · f32(Σ v), for the weights' minimum.
  */
-import { I4, I8, Q_BLOCK, ROW_HEAD, ROW_HIGH, ROW_RECORD, ROW_SHIFT, ROW_TERM } from './quant';
-import { tileScratch } from './scratch';
+import { blockOf, I4, I8, I8_BLOCK, ROW_HEAD, ROW_HIGH, ROW_SHIFT, ROW_TERM, rowRecord } from './quant';
+import { rowScratch } from './scratch';
 
 const SMALLEST: f32 = reinterpret<f32>(0x0d800000); // 2⁻¹⁰⁰
 const OFFSET_LIMIT: f32 = 1.0 / 16384.0;
@@ -56,7 +56,9 @@ export function q_rows_i4w(out: usize, x: usize, M: usize, K: usize, lda: usize)
 @inline
 function rows(dtype: i32, out: usize, x: usize, M: usize, K: usize, lda: usize): void {
   for (let row: usize = 0; row < M; row++, x += lda) {
-    for (let k: usize = 0; k < K; k += Q_BLOCK, out += ROW_RECORD) symmetric(dtype, out, blockAt(x, k, K));
+    for (let k: usize = 0; k < K; k += blockOf(dtype), out += rowRecord(dtype)) {
+      symmetric(dtype, out, blockAt(dtype, x, k, K));
+    }
   }
 }
 
@@ -66,29 +68,29 @@ function bytes(fine: bool, out: usize, x: usize, M: usize, K: usize, lda: usize)
   for (let row: usize = 0; row < M; row++, x += lda) {
     let noise: f64 = 0;
     let to = out;
-    for (let k: usize = 0; k < K; k += Q_BLOCK, to += ROW_RECORD) noise += measure(to, blockAt(x, k, K));
+    for (let k: usize = 0; k < K; k += I8_BLOCK, to += rowRecord(I8)) noise += measure(to, blockAt(I8, x, k, K));
     const most = NOISE_SHARE * noise;
-    for (let k: usize = 0; k < K; k += Q_BLOCK, out += ROW_RECORD) {
+    for (let k: usize = 0; k < K; k += I8_BLOCK, out += rowRecord(I8)) {
       const range = <f64>load<f32>(out);
-      if (fine || range * range > most) asymmetric(true, out, blockAt(x, k, K));
-      else asymmetric(false, out, blockAt(x, k, K));
+      if (fine || range * range > most) asymmetric(true, out, blockAt(I8, x, k, K));
+      else asymmetric(false, out, blockAt(I8, x, k, K));
     }
   }
 }
 
-/** Where the 32 values from k on are, the last ones filled up. */
+/** Where the block's values from k on are, the last ones filled up. */
 // @ts-ignore: decorator
 @inline
-function blockAt(x: usize, k: usize, K: usize): usize {
+function blockAt(dtype: i32, x: usize, k: usize, K: usize): usize {
   const from = x + (k << 2);
-  return K - k < Q_BLOCK ? filledUp(from, K - k) : from;
+  return K - k < blockOf(dtype) ? filledUp(from, K - k) : from;
 }
 
 /** A copy of the last values of a row, zeros behind them. */
 function filledUp(x: usize, count: usize): usize {
-  memory.fill(tileScratch, 0, Q_BLOCK << 2);
-  memory.copy(tileScratch, x, count << 2);
-  return tileScratch;
+  memory.fill(rowScratch, 0, I8_BLOCK << 2);
+  memory.copy(rowScratch, x, count << 2);
+  return rowScratch;
 }
 
 // @ts-ignore: decorator
@@ -96,7 +98,7 @@ function filledUp(x: usize, count: usize): usize {
 function symmetric(dtype: i32, out: usize, x: usize): void {
   const levels: f32 = dtype == I8 ? 32767 : 127;
   let top4 = i32x4.splat(0);
-  for (let i: usize = 0; i < Q_BLOCK << 2; i += 16) top4 = i32x4.max_s(top4, f32x4.abs(v128.load(x + i)));
+  for (let i: usize = 0; i < blockOf(dtype) << 2; i += 16) top4 = i32x4.max_s(top4, f32x4.abs(v128.load(x + i)));
   const top = largestBits(top4);
   const isZero = top < SMALLEST;
   // top − top is 0, or NaN for an infinity.
@@ -106,7 +108,7 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
 
   const to = out + ROW_HEAD;
   let sum4 = i32x4.splat(0);
-  for (let i: usize = 0; i < Q_BLOCK; i += 16) {
+  for (let i: usize = 0; i < blockOf(dtype); i += 16) {
     const v0 = rounded(x + (i << 2), inverse), v1 = rounded(x + (i << 2) + 16, inverse);
     const v2 = rounded(x + (i << 2) + 32, inverse), v3 = rounded(x + (i << 2) + 48, inverse);
     const low = i16x8.narrow_i32x4_s(v0, v1), high = i16x8.narrow_i32x4_s(v2, v3);
@@ -131,7 +133,7 @@ function symmetric(dtype: i32, out: usize, x: usize): void {
 function measure(out: usize, x: usize): f64 {
   let max4 = v128.load(x), min4 = max4;
   let top4 = f32x4.abs(max4);
-  for (let i: usize = 16; i < Q_BLOCK << 2; i += 16) {
+  for (let i: usize = 16; i < I8_BLOCK << 2; i += 16) {
     const values = v128.load(x + i);
     max4 = f32x4.pmax(max4, values);
     min4 = f32x4.pmin(min4, values);
@@ -171,7 +173,7 @@ function asymmetric(fine: bool, out: usize, x: usize): void {
   // The offset and what `nearest` takes off in one subtraction.
   const less = i32x4.add(offset4, i32x4.splat(reinterpret<i32>(SHIFT)));
   const shift = v128.load(SHIFTS);
-  for (let i: usize = 0; i < Q_BLOCK; i += 16) {
+  for (let i: usize = 0; i < I8_BLOCK; i += 16) {
     const from = x + (i << 2);
     const v0 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from), inverse4), shift), less);
     const v1 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(from, 16), inverse4), shift), less);

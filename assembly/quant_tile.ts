@@ -1,6 +1,6 @@
 /** The tiles of the plain build: int16 rows · int8 weights. */
-import { addPairs, addScaled, headBytes, I4, I8, minimums4, scales4 } from './quant';
-import { SPREAD_HEAD, SPREAD_RECORD, SPREAD_ROWS, SPREAD_TERMS, unpackNibbles } from './quant_spread';
+import { addPairs, addScaled, blockOf, headBytes, I4, I8, minimums4, scales4 } from './quant';
+import { SPREAD_HEAD, SPREAD_ROWS, SPREAD_TERMS, spreadRecord, unpackNibbles } from './quant_spread';
 import { quantBlock, quantWideBlock } from './scratch';
 
 /** Fewer rows than this do not pay for widening the weights beforehand. */
@@ -15,11 +15,11 @@ export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block
     unpackNibbles(quantBlock, w);
     w = quantBlock;
   }
-  if (end - s < WIDE_ROWS / SPREAD_ROWS * SPREAD_RECORD) {
+  if (end - s < WIDE_ROWS / SPREAD_ROWS * spreadRecord(dtype)) {
     if (dtype == I8) tilesI8(total, s, end, w, block);
     else tilesI4(total, s, end, w, block);
   } else {
-    widenBytes(quantWideBlock, w);
+    widenBytes(quantWideBlock, w, 8 * blockOf(dtype));
     if (dtype == I8) wideTilesI8(total, s, end, quantWideBlock, block);
     else wideTilesI4(total, s, end, quantWideBlock, block);
   }
@@ -27,8 +27,8 @@ export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block
 
 // @ts-ignore: decorator
 @inline
-function widenBytes(to: usize, from: usize): void {
-  for (const end = from + 256; from < end; from += 16, to += 32) {
+function widenBytes(to: usize, from: usize, count: usize): void {
+  for (const end = from + count; from < end; from += 16, to += 32) {
     v128.store(to, v128.load8x8_s(from));
     v128.store(to, v128.load8x8_s(from, 8), 16);
   }
@@ -51,8 +51,8 @@ function wideTilesI4(total: usize, s: usize, end: usize, w: usize, block: usize)
 }
 
 /**
- * 2 rows × 8 outputs at a time: the 8 sums stay in registers. A sum has 16 terms of at most 127 · 32767 in each of its
- * two halves, 2²⁷ together: an int32 holds it. `wide`: the weights are int16 already (15 % faster with many rows).
+ * 2 rows × 8 outputs at a time: the 8 sums stay in registers. A sum has 32 terms of at most 127 · 32767 in each of its
+ * two halves, 2²⁸ together: an int32 holds it. `wide`: the weights are int16 already (15 % faster with many rows).
  */
 // @ts-ignore: decorator
 @inline
@@ -61,7 +61,7 @@ function tiles2x8(
 ): void {
   const scale0 = scales4(block, 0), scale1 = scales4(block, 1);
   const minimum0 = minimums4(dtype, block, 0), minimum1 = minimums4(dtype, block, 1);
-  const stop = w + (wide ? 512 : 256);
+  const stop = w + (wide ? 16 : 8) * blockOf(dtype);
   for (; s < end; total += 64) {
     let a0 = i32x4.splat(0), a1 = i32x4.splat(0), a2 = i32x4.splat(0), a3 = i32x4.splat(0);
     let b0 = i32x4.splat(0), b1 = i32x4.splat(0), b2 = i32x4.splat(0), b3 = i32x4.splat(0);

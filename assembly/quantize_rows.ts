@@ -3,23 +3,23 @@
  * `[rows][ceil(K/2)]` (an even k in the low half of its byte). Scales and minimums: panel8_put_scales and
  * panel8_take_scales, panel.ts.
  */
-import { blocksOf, I4_HEAD, I4_RECORD, I8_HEAD, I8_RECORD, Q_BLOCK } from './quant';
+import { blocksOf, I4, I4_BLOCK, I4_HEAD, I4_RECORD, I8, I8_BLOCK, I8_HEAD, I8_RECORD } from './quant';
 import { tailRow, zeroRow, zeroTheZeroRow } from './quantize_source';
 
 /** −1, or r·K + k of the first q of −128 of the first block and half of the rows with one. */
 export function i8_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
   zeroTheZeroRow();
-  const blocks = blocksOf(K);
+  const blocks = blocksOf(I8, K);
   for (let block: usize = 0; block < blocks; block++, out += I8_RECORD) {
-    const k = block * Q_BLOCK;
-    const whole = k + Q_BLOCK <= K;
+    const k = block * I8_BLOCK;
+    const whole = k + I8_BLOCK <= K;
     if (!whole) copyTails(q + k, rows, K - k, K);
     for (let r: usize = 0; r < 8; r += 4) {
       const a = rowAt(q, r, rows, k, K, whole);
       const b = rowAt(q, r + 1, rows, k, K, whole);
       const c = rowAt(q, r + 2, rows, k, K, whole);
       const d = rowAt(q, r + 3, rows, k, K, whole);
-      for (let i: usize = 0; i < 32; i += 16) {
+      for (let i: usize = 0; i < I8_BLOCK; i += 16) {
         const least = i8x16.min_s(
           i8x16.min_s(v128.load(a + i), v128.load(b + i)), i8x16.min_s(v128.load(c + i), v128.load(d + i)),
         );
@@ -34,11 +34,11 @@ export function i8_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
 /** −1: every nibble has its place. */
 export function i4_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
   zeroTheZeroRow();
-  const blocks = blocksOf(K);
+  const blocks = blocksOf(I4, K);
   const stride = (K + 1) >> 1;
   for (let block: usize = 0; block < blocks; block++, out += I4_RECORD) {
-    const k = block * Q_BLOCK;
-    const whole = k + Q_BLOCK <= K;
+    const k = block * I4_BLOCK;
+    const whole = k + I4_BLOCK <= K;
     if (!whole) copyNibbleTails(q + (k >> 1), rows, K - k, stride);
     const r0 = nibblePair(q, 0, rows, k >> 1, stride, whole, 0);
     const r1 = nibblePair(q, 1, rows, k >> 1, stride, whole, 0);
@@ -56,22 +56,22 @@ export function i4_repack(out: usize, q: usize, rows: usize, K: usize): i32 {
 
 /** The first `rows` rows of a panel as a file has them. */
 export function i8_unpack_rows(q: usize, panel: usize, rows: usize, K: usize): void {
-  const blocks = blocksOf(K);
+  const blocks = blocksOf(I8, K);
   for (let block: usize = 0; block < blocks; block++, panel += I8_RECORD) {
-    const k = block * Q_BLOCK;
+    const k = block * I8_BLOCK;
     for (let r: usize = 0; r < 8; r += 4) {
-      for (let i: usize = 0; i < 32; i += 16) {
+      for (let i: usize = 0; i < I8_BLOCK; i += 16) {
         turnBack(tailRow(r) + i, panel + I8_HEAD + r * 4 + i * 8, 32);
       }
     }
-    storeRows(q + k, rows, min(Q_BLOCK, K - k), K);
+    storeRows(q + k, rows, min(I8_BLOCK, K - k), K);
   }
 }
 
 export function i4_unpack_rows(q: usize, panel: usize, rows: usize, K: usize): void {
-  const blocks = blocksOf(K);
+  const blocks = blocksOf(I4, K);
   for (let block: usize = 0; block < blocks; block++, panel += I4_RECORD) {
-    const k = block * Q_BLOCK;
+    const k = block * I4_BLOCK;
     // The rows' nibbles in pairs: row r's in the low halves of 32 bytes, row r + 4's in the high halves.
     turnBack(tailRow(0), panel + I4_HEAD, 16);
     turnBack(tailRow(0) + 16, panel + I4_HEAD + 64, 16);
@@ -82,7 +82,7 @@ export function i4_unpack_rows(q: usize, panel: usize, rows: usize, K: usize): v
       v128.store(tailRow(r), joinNibbles(v128.and(first, low), v128.and(second, low)));
       v128.store(tailRow(r + 4), joinNibbles(i8x16.shr_u(first, 4), i8x16.shr_u(second, 4)));
     }
-    storeRows(q + (k >> 1), rows, min(Q_BLOCK, K - k + 1) >> 1, (K + 1) >> 1);
+    storeRows(q + (k >> 1), rows, min(I4_BLOCK, K - k + 1) >> 1, (K + 1) >> 1);
   }
 }
 
@@ -96,7 +96,7 @@ function rowAt(q: usize, r: usize, rows: usize, at: usize, stride: usize, whole:
 
 function copyTails(q: usize, rows: usize, bytes: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0, Q_BLOCK);
+    memory.fill(tailRow(r), 0, I8_BLOCK);
     memory.copy(tailRow(r), q + r * stride, bytes);
   }
 }
@@ -104,7 +104,7 @@ function copyTails(q: usize, rows: usize, bytes: usize, stride: usize): void {
 /** The last `count` nibbles of each row, filled up with q = 0. */
 function copyNibbleTails(q: usize, rows: usize, count: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    memory.fill(tailRow(r), 0, Q_BLOCK >> 1);
+    memory.fill(tailRow(r), 0, I4_BLOCK >> 1);
     memory.copy(tailRow(r), q + r * stride, (count + 1) >> 1);
     if (count & 1) {
       const last = tailRow(r) + (count >> 1);
@@ -167,20 +167,16 @@ function turnBack(out: usize, from: usize, step: usize): void {
 /** The first `bytes` bytes of the tail rows to rows of the file. */
 function storeRows(q: usize, rows: usize, bytes: usize, stride: usize): void {
   for (let r: usize = 0; r < rows; r++) {
-    if (bytes == 32) {
-      v128.store(q + r * stride, v128.load(tailRow(r)));
-      v128.store(q + r * stride, v128.load(tailRow(r), 16), 16);
-    } else if (bytes == 16) {
-      v128.store(q + r * stride, v128.load(tailRow(r)));
-    } else {
-      memory.copy(q + r * stride, tailRow(r), bytes);
-    }
+    const to = q + r * stride, from = tailRow(r);
+    let at: usize = 0;
+    for (; at + 16 <= bytes; at += 16) v128.store(to + at, v128.load(from + at));
+    if (at < bytes) memory.copy(to + at, from + at, bytes - at);
   }
 }
 
 function firstLeast(q: usize, first: usize, rows: usize, k: usize, K: usize): i32 {
   for (let r = first; r < rows; r++) {
-    for (let i = k; i < min(k + Q_BLOCK, K); i++) if (load<i8>(q + r * K + i) == -128) return <i32>(r * K + i);
+    for (let i = k; i < min(k + I8_BLOCK, K); i++) if (load<i8>(q + r * K + i) == -128) return <i32>(r * K + i);
   }
   return unreachable();
 }

@@ -5,7 +5,7 @@
  * two get the same q. A row whose largest magnitude is under 2^−100 becomes zeros: its scale would leave the normal
  * numbers.
  */
-import { Q_BLOCK, SCALES } from './quant';
+import { I4_BLOCK, I8_BLOCK, SCALES } from './quant';
 import { column, peakBits } from './quantize_source';
 
 /** Scales tried in 8 bits: the least bfloat16 one without clipping and the next larger ones. */
@@ -27,11 +27,11 @@ const LEAST_EXPONENT: i32 = 27;
 /** 1.5·2^23: added to |x| < 2^22, the sum's low bits are x rounded to the nearest integer, ties to even. */
 const ROUNDER: f32 = 12582912;
 
-/** 4 scales to `scales`, 8 groups `[4 rows][4 k]` of int8 to `out`, 32 bytes apart. */
+/** 4 scales to `scales`, 16 groups `[4 rows][4 k]` of int8 to `out`, 32 bytes apart. */
 export function i8Half(scales: usize, out: usize): void {
   const exponent = i32x4.shr_u(peakBits(), 23);
   const live = i32x4.ge_s(exponent, i32x4.splat(LEAST_EXPONENT));
-  const peak = f32x4.mul(peakBits(), normalise(exponent, live));
+  const peak = f32x4.mul(peakBits(), normalise(I8_BLOCK, exponent, live));
   // The quotient rounded up to bfloat16: no value lies beyond 127 scales.
   const quotient = f32x4.div(v128.bitselect(peak, f32x4.splat(1), live), f32x4.splat(127));
   const first = v128.and(i32x4.add(quotient, i32x4.splat(0xffff)), i32x4.splat(0xffff0000));
@@ -44,7 +44,7 @@ export function i8Half(scales: usize, out: usize): void {
     const inverse1 = f32x4.div(f32x4.splat(1), s1);
     let error0 = f32x4.splat(0);
     let error1 = f32x4.splat(0);
-    for (let k: usize = 0; k < Q_BLOCK; k++) {
+    for (let k: usize = 0; k < I8_BLOCK; k++) {
       const w = v128.load(column(k));
       const d0 = f32x4.sub(w, f32x4.mul(f32x4.nearest(f32x4.mul(w, inverse0)), s0));
       const d1 = f32x4.sub(w, f32x4.mul(f32x4.nearest(f32x4.mul(w, inverse1)), s1));
@@ -60,7 +60,7 @@ export function i8Half(scales: usize, out: usize): void {
   }
   storeBf16(scales, best, exponent, live);
   const inverse = f32x4.div(f32x4.splat(1), best);
-  for (let k: usize = 0; k < Q_BLOCK; k += 4, out += 32) {
+  for (let k: usize = 0; k < I8_BLOCK; k += 4, out += 32) {
     v128.store(out, bytes4(
       i8Bits(column(k), inverse), i8Bits(column(k + 1), inverse),
       i8Bits(column(k + 2), inverse), i8Bits(column(k + 3), inverse),
@@ -76,17 +76,17 @@ export function i8Half(scales: usize, out: usize): void {
 export function i4Half(head: usize, out: usize, half: usize): void {
   const exponent = i32x4.shr_u(peakBits(), 23);
   const live = i32x4.ge_s(exponent, i32x4.splat(LEAST_EXPONENT));
-  normalise(exponent, live);
+  normalise(I4_BLOCK, exponent, live);
   let least = v128.load(column(0));
   let most = least;
-  for (let k: usize = 1; k < Q_BLOCK; k++) {
+  for (let k: usize = 1; k < I4_BLOCK; k++) {
     const w = v128.load(column(k));
     least = f32x4.pmin(least, w);
     most = f32x4.pmax(most, w);
   }
   // From here on the columns are x = w − least.
   let xs = f32x4.splat(0);
-  for (let k: usize = 0; k < Q_BLOCK; k++) {
+  for (let k: usize = 0; k < I4_BLOCK; k++) {
     const x = f32x4.sub(v128.load(column(k)), least);
     v128.store(column(k), x);
     xs = f32x4.add(xs, x);
@@ -101,7 +101,7 @@ export function i4Half(head: usize, out: usize, half: usize): void {
     const inverse1 = f32x4.mul(unit, f32x4.splat(14.5 + 0.5 * <f32>i));
     let qs0 = f32x4.splat(0), xq0 = f32x4.splat(0), qq0 = f32x4.splat(0);
     let qs1 = f32x4.splat(0), xq1 = f32x4.splat(0), qq1 = f32x4.splat(0);
-    for (let k: usize = 0; k < Q_BLOCK; k++) {
+    for (let k: usize = 0; k < I4_BLOCK; k++) {
       const x = v128.load(column(k));
       const q0 = f32x4.nearest(f32x4.pmin(f32x4.mul(x, inverse0), v128.load(LIMITS, 16)));
       const level1 = f32x4.add(f32x4.mul(x, inverse1), v128.load(LIMITS, 32));
@@ -137,7 +137,7 @@ export function i4Half(head: usize, out: usize, half: usize): void {
   storeBf16(head + SCALES + half * 8, minimum, exponent, live);
   const shift = f32x4.sub(minimum, least);
   const inverse = v128.and(f32x4.div(f32x4.splat(1), scale), f32x4.gt(scale, f32x4.splat(0)));
-  for (let k: usize = 0; k < Q_BLOCK; k += 4, out += 16) {
+  for (let k: usize = 0; k < I4_BLOCK; k += 4, out += 16) {
     const nibbles = bytes4(
       i4Bits(column(k), shift, inverse), i4Bits(column(k + 1), shift, inverse),
       i4Bits(column(k + 2), shift, inverse), i4Bits(column(k + 3), shift, inverse),
@@ -155,9 +155,9 @@ function times32(x: v128): v128 {
 /** Multiplies the columns by the power of two that brings the peak to [1, 2), or by 0 where a row is not live. */
 // @ts-ignore: decorator
 @inline
-function normalise(exponent: v128, live: v128): v128 {
+function normalise(count: usize, exponent: v128, live: v128): v128 {
   const factor = v128.and(i32x4.shl(i32x4.sub(i32x4.splat(254), exponent), 23), live);
-  for (let k: usize = 0; k < Q_BLOCK; k++) v128.store(column(k), f32x4.mul(v128.load(column(k)), factor));
+  for (let k: usize = 0; k < count; k++) v128.store(column(k), f32x4.mul(v128.load(column(k)), factor));
   return factor;
 }
 

@@ -1,13 +1,13 @@
-/** What quantising reads: 32 columns of 4 rows, turned so that a lane is a row, in scratch. */
-import { Q_BLOCK } from './quant';
+/** What quantising reads: a block's columns of 4 rows, turned so that a lane is a row, in scratch. */
+import { I8_BLOCK } from './quant';
 import { rowScratch } from './scratch';
 import { BF16, F16, F32, bf16x4, f16x4 } from './widen';
 
 // The scratch area of products' rows: no product runs while a panel is packed.
-const TURNED_BYTES: usize = Q_BLOCK * 16;
-const ROW_BYTES: usize = Q_BLOCK * 4;
+const TURNED_BYTES: usize = I8_BLOCK * 16;
+const ROW_BYTES: usize = I8_BLOCK * 4;
 
-/** Column k (0…31) of the 4 rows. */
+/** Column k of the 4 rows. */
 // @ts-ignore: decorator
 @inline
 export function column(k: usize): usize {
@@ -38,33 +38,33 @@ export function zeroTheZeroRow(): void {
   memory.fill(zeroRow(), 0, ROW_BYTES);
 }
 
-/** Fills the columns and peakBits from 32 values at each of a, b, c, d. */
+/** Fills the columns and peakBits from `count` values at each of a, b, c, d. */
 // @ts-ignore: decorator
 @inline
-export function loadHalf(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
-  if (dtype == F32) loadF32(a, b, c, d);
-  else if (dtype == BF16) loadBf16(a, b, c, d);
-  else loadF16(a, b, c, d);
+export function loadHalf(dtype: i32, count: usize, a: usize, b: usize, c: usize, d: usize): void {
+  if (dtype == F32) loadF32(count, a, b, c, d);
+  else if (dtype == BF16) loadBf16(count, a, b, c, d);
+  else loadF16(count, a, b, c, d);
 }
 
-function loadF32(a: usize, b: usize, c: usize, d: usize): void {
-  loadRows(F32, a, b, c, d);
+function loadF32(count: usize, a: usize, b: usize, c: usize, d: usize): void {
+  loadRows(F32, count, a, b, c, d);
 }
 
-function loadBf16(a: usize, b: usize, c: usize, d: usize): void {
-  loadRows(BF16, a, b, c, d);
+function loadBf16(count: usize, a: usize, b: usize, c: usize, d: usize): void {
+  loadRows(BF16, count, a, b, c, d);
 }
 
-function loadF16(a: usize, b: usize, c: usize, d: usize): void {
-  loadRows(F16, a, b, c, d);
+function loadF16(count: usize, a: usize, b: usize, c: usize, d: usize): void {
+  loadRows(F16, count, a, b, c, d);
 }
 
 // @ts-ignore: decorator
 @inline
-function loadRows(dtype: i32, a: usize, b: usize, c: usize, d: usize): void {
+function loadRows(dtype: i32, count: usize, a: usize, b: usize, c: usize, d: usize): void {
   const step: usize = dtype == F32 ? 16 : 8;
   let peak = i32x4.splat(0);
-  for (let k: usize = 0; k < Q_BLOCK; k += 4) {
+  for (let k: usize = 0; k < count; k += 4) {
     const ra = values4(dtype, a);
     const rb = values4(dtype, b);
     const rc = values4(dtype, c);

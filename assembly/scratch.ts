@@ -4,6 +4,7 @@
  * `memory.data`, because the binary would carry their zeros.)
  */
 import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
+import { I4_BLOCK, I8_BLOCK } from './quant';
 import { SPREAD_BYTES } from './quant_spread';
 
 /** In the relaxed build room for two bytes of every value, of which the second ones are mostly missing. */
@@ -12,9 +13,9 @@ const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
 const QUANT_TOTAL_BYTES: usize = QUANT_ROW_BLOCK * 8 * 4;
-const QUANT_BLOCK_BYTES: usize = 256;
+const QUANT_BLOCK_BYTES: usize = 8 * I4_BLOCK;
 const SUM_BYTES: usize = 32 * 16;
-const QUANT_WIDE_BYTES: usize = 512;
+const QUANT_WIDE_BYTES: usize = 16 * I8_BLOCK;
 
 const firstScratch: usize = (__heap_base + 63) & ~63;
 

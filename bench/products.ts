@@ -1,6 +1,6 @@
 /** The matrix products of the kernels, one for each dtype of weights, behind one call. */
 import { quantizedRowBytes } from '../src/runtime/quantized-rows.js';
-import { type PanelDtype, weightBytes } from '../src/runtime/weight.js';
+import { type QuantizedDtype, weightBytes } from '../src/runtime/weight.js';
 import type { Arithmetic } from './ceilings.js';
 import type { Bench } from './wasm.js';
 
@@ -55,7 +55,7 @@ function floatProduct(
 function quantizedProduct(
   { kernels, fill }: Bench,
   weights: 'i8w' | 'i4w',
-  dtype: PanelDtype,
+  dtype: QuantizedDtype,
   relaxed: boolean,
 ): Product {
   const gemm = kernels[`f32_${weights}_gemm`];
@@ -70,6 +70,6 @@ function quantizedProduct(
       quantize(scratch, a, M, K, K);
       gemm(out, scratch, w, 0, M, N, K, N);
     },
-    scratchBytes: (M, K) => M * quantizedRowBytes(K),
+    scratchBytes: (M, K) => M * quantizedRowBytes(dtype, K),
   };
 }

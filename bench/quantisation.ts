@@ -9,13 +9,14 @@
 import { decode } from '../src/checkpoint/dtypes.js';
 import { openCheckpoint } from '../src/checkpoint/folder.js';
 import { Engine } from '../src/runtime/engine.js';
+import { weightBytes } from '../src/runtime/weight.js';
 import { quantisedRounding, type RowRounding } from '../test/support/dequantised.js';
 import { dequantize, GGML_Q4_0, GGML_Q8_0, quantize } from '../test/support/gguf/quants.js';
 import { roundQ41, studentT } from './quantisation-reference.js';
 
 /** Bits a weight takes: scales included, where they are as wide as the format says. */
 const FORMATS = ['int8', 'Q8_0', 'int4', 'Q4_0', 'Q4_1'] as const;
-const BITS = { int8: 8.5, Q8_0: 8.5, int4: 5, Q4_0: 4.5, Q4_1: 5 };
+const BITS = { int8: 8.25, Q8_0: 8.5, int4: 5, Q4_0: 4.5, Q4_1: 5 };
 type Errors = Record<(typeof FORMATS)[number], number>;
 
 const engine = await Engine.create();
@@ -116,7 +117,7 @@ function packingSpeed(): Record<string, number> {
   const words = new Uint32Array(engine.f32(source.pointer, 8 * K).slice().buffer);
   const halves = new Uint16Array(Uint16Array.from(words, (word) => word >>> 16).buffer);
   engine.u8(half.pointer, 16 * K).set(new Uint8Array(halves.buffer));
-  const panel = engine.activations.allocate((K / 32) * 272);
+  const panel = engine.activations.allocate(weightBytes('panel', 'I8', 8, K));
   const packs = {
     'int8 from float32': () => kernels.i8_f32_pack(panel, source.pointer, 8, K, K),
     'int8 from bfloat16': () => kernels.i8_bf16_pack(panel, half.pointer, 8, K, K),

@@ -3,9 +3,10 @@ import type { Kernels } from '../runtime/kernels.js';
 import {
   isQuantized,
   panelBytes,
-  QUANT_BLOCK,
   QUANT_RECORD_BYTES,
   QUANT_SCALE_BYTES,
+  type QuantizedDtype,
+  quantBlocks,
   type Weight,
 } from '../runtime/weight.js';
 import { DTYPE_BYTES } from './dtypes.js';
@@ -102,7 +103,7 @@ export class Packer {
     }
     // The tensors of a quantised weight come in any order: none touches what the others fill.
     if (role !== 'values') {
-      const blocks = Math.ceil(K / QUANT_BLOCK);
+      const blocks = quantBlocks(dtype, K);
       const record = QUANT_RECORD_BYTES[dtype];
       const place = role === 'scales' ? 0 : QUANT_SCALE_BYTES;
       return (out: number, src: number, rows: number) =>
@@ -127,7 +128,7 @@ function badValue(
   firstRow: number,
   index: number,
 ): CheckpointError {
-  const columns = role === 'values' ? K : Math.ceil(K / QUANT_BLOCK);
+  const columns = role === 'values' ? K : quantBlocks(dtype as QuantizedDtype, K);
   const row = firstRow + Math.floor(index / columns);
   const where = `${tensor.file.name}, tensor ${tensor.name}, row ${row}, column ${index % columns}`;
   if (role !== 'values') {

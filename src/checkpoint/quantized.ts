@@ -1,13 +1,13 @@
 import { CheckpointError } from '../errors.js';
-import { type PanelDtype, QUANT_BLOCK, type QuantizedDtype, type WeightDtype } from '../runtime/weight.js';
+import { type PanelDtype, type QuantizedDtype, quantBlocks, type WeightDtype } from '../runtime/weight.js';
 import type { ExpectedTensor } from './manifest.js';
 import type { CheckpointTensor } from './shards.js';
 
 /**
  * How quantised checkpoints hold a matrix `X.weight` [N, K]: its values under its own name and `X.weight_scale`, BF16
- * [N, ceil(K/32)]. In 8 bits the values are I8 [N, K], and a weight is scale · q. In 4 bits they are U8 [N, ceil(K/2)] with
- * two nibbles a byte (q = 0 … 15; an even k in the low one), there is a `X.weight_min` like the scales, and a weight is
- * scale · q + minimum.
+ * [N, blocks]. In 8 bits the values are I8 [N, K] in blocks of 64, and a weight is scale · q. In 4 bits they are U8 [N,
+ * ceil(K/2)] in blocks of 32 with two nibbles a byte (q = 0 … 15; an even k in the low one), there is a `X.weight_min` like
+ * the scales, and a weight is scale · q + minimum.
  */
 export const SCALE_SUFFIX = '_scale';
 export const MINIMUM_SUFFIX = '_min';
@@ -15,7 +15,7 @@ export const STORED_DTYPE: Readonly<Record<QuantizedDtype, 'I8' | 'U8'>> = { I8:
 
 /** Shapes of the tensors of a quantised matrix; minimums are like the scales. */
 export function storedShapes(dtype: QuantizedDtype, N: number, K: number) {
-  return { values: [N, dtype === 'I8' ? K : Math.ceil(K / 2)], scales: [N, Math.ceil(K / QUANT_BLOCK)] };
+  return { values: [N, dtype === 'I8' ? K : Math.ceil(K / 2)], scales: [N, quantBlocks(dtype, K)] };
 }
 
 /** The dtype that a weight has in memory when it is kept as it is stored. */

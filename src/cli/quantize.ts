@@ -15,7 +15,7 @@ import { megabytes, ProgressLine, seconds } from './terminal.js';
 const HELP: HelpPage = {
   usage: ['smolvlm quantize MODEL OUT_DIR --dtype int8|int4 [options]'],
   about: [
-    'Writes a smaller copy of a checkpoint. Matrices become integers of 8 or 4 bits, in blocks of 32 inputs with a scale (and in 4 bits a minimum) for each output; norms, biases, patch and position embeddings stay as they are.',
+    'Writes a smaller copy of a checkpoint. Matrices become integers of 8 or 4 bits, in blocks of 64 (in 4 bits 32) inputs with a scale (and in 4 bits a minimum) for each output; norms, biases, patch and position embeddings stay as they are.',
     'The copy loads like any checkpoint, with the weights that loading MODEL with this dtype gives, in the time that reading its files takes. One tensor is in memory at a time.',
   ],
   sections: [

@@ -18,8 +18,8 @@ export function activationBytes({ vision_config }: SmolVLMConfig): number {
   const { num_patches, patch_size, num_channels, hidden_size, intermediate_size } = vision_config;
   const patchValues = num_channels * patch_size ** 2;
   const embeddings = 4 * (2 * patchValues + 2 * hidden_size);
-  const attention = 4 * 8 * hidden_size + quantizedRowBytes(hidden_size);
-  const mlp = 4 * (2 * hidden_size + intermediate_size) + quantizedRowBytes(intermediate_size);
+  const attention = 4 * 8 * hidden_size + quantizedRowBytes('I8', hidden_size);
+  const mlp = 4 * (2 * hidden_size + intermediate_size) + quantizedRowBytes('I8', intermediate_size);
   return num_patches * (4 * hidden_size + Math.max(embeddings, attention, mlp));
 }
 

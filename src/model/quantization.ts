@@ -3,22 +3,24 @@ import type { ConfigFields } from './config-fields.js';
 
 /** The `quant_method` of checkpoints that this library quantised. */
 export const QUANT_METHOD = 'smolvlm-wasm';
-const FORMAT = 1;
+/** 1 had blocks of 32 in 8 bits too. */
+const FORMAT = 2;
+/** Columns that share a scale. */
+const BLOCK_SIZES = { int8: QUANT_BLOCK.I8, int4: QUANT_BLOCK.I4 };
 
 /** config.json's `quantization_config`, as far as loading depends on it; which tensors are quantised, their dtypes say. */
 export interface Quantization {
   readonly quant_method: typeof QUANT_METHOD;
   /** Which layout of tensors: see src/checkpoint/quantized.ts. */
   readonly format: number;
-  /** Columns that share a scale. */
-  readonly block_size: number;
+  readonly block_sizes: Readonly<typeof BLOCK_SIZES>;
 }
 
 /** The field of a checkpoint that is being written; `dtypes` are for people. */
 export function quantizationConfig(
   dtypes: Readonly<Record<string, string>>,
 ): Quantization & { dtypes: object } {
-  return { quant_method: QUANT_METHOD, format: FORMAT, block_size: QUANT_BLOCK, dtypes };
+  return { quant_method: QUANT_METHOD, format: FORMAT, block_sizes: BLOCK_SIZES, dtypes };
 }
 
 /** @throws ConfigError for weights quantised in any other way */
@@ -31,13 +33,12 @@ export function parseQuantization(fields: ConfigFields): Quantization | null {
     throw fields.error('quantization_config', expected, 'quantised weights of this kind are not implemented');
   }
   const own = fields.object('quantization_config') as ConfigFields;
-  const read = (field: string, known: number) => {
-    if (own.value(field) === known) return known;
-    throw own.error(field, String(known), 'quantised weights of this kind are not implemented');
+  const check = (where: ConfigFields, field: string, known: number) => {
+    if (where.value(field) === known) return;
+    throw where.error(field, String(known), 'weights quantised in another way: quantise the original again');
   };
-  return {
-    quant_method: QUANT_METHOD,
-    format: read('format', FORMAT),
-    block_size: read('block_size', QUANT_BLOCK),
-  };
+  check(own, 'format', FORMAT);
+  const blockSizes = own.object('block_sizes') as ConfigFields;
+  for (const [dtype, size] of Object.entries(BLOCK_SIZES)) check(blockSizes, dtype, size);
+  return { quant_method: QUANT_METHOD, format: FORMAT, block_sizes: BLOCK_SIZES };
 }

@@ -3,10 +3,10 @@ import type { Engine } from '../runtime/engine.js';
 import type { Steps } from '../runtime/steps.js';
 import {
   panelBytes,
-  QUANT_BLOCK,
   QUANT_RECORD_BYTES,
   QUANT_SCALE_BYTES,
   type QuantizedDtype,
+  quantBlocks,
   type Weight,
 } from '../runtime/weight.js';
 
@@ -14,7 +14,7 @@ import {
 const STEP_PANELS = 32;
 
 function sizes({ dtype, K }: Weight) {
-  const blocks = Math.ceil(K / QUANT_BLOCK);
+  const blocks = quantBlocks(dtype as QuantizedDtype, K);
   return {
     blocks,
     record: QUANT_RECORD_BYTES[dtype as QuantizedDtype],

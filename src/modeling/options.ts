@@ -30,7 +30,7 @@ export interface PlacementOptions {
    * (kept as they are stored, widened when saved). `float16` and `bfloat16`: rounded to nearest while they are read, as the
    * reference does. These three are also the dtype of the vision position ids, and the arithmetic is float32 whatever it is.
    *
-   * `int8` and `int4`: matrices are quantised while they are read, in blocks of 32 inputs with a scale for each output, and
+   * `int8` and `int4`: matrices are quantised while they are read, in blocks of 64 and of 32 inputs with a scale for each output, and
    * multiplied as integers. Norms, biases, patch and position embeddings stay as they are stored. `int4` leaves head and
    * token embedding at 8 bits.
    *

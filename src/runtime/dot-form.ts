@@ -31,7 +31,7 @@ export function fasterDotForm(module: WebAssembly.Module): DotForm {
   const kernels = exports as unknown as Kernels & { heap_base(): number };
   const x = (kernels.heap_base() + 63) & ~63;
   const rows = x + 4 * M * K;
-  const weights = rows + M * quantizedRowBytes(K);
+  const weights = rows + M * quantizedRowBytes('I8', K);
   const out = weights + weightBytes('panel', 'I8', N, K);
   kernels.q_rows_i8w(rows, x, M, K, K);
 

@@ -14,13 +14,13 @@
  * the same in every tile and for every M, so a row's result does not depend on what is computed beside it. Norms and
  * softmax sums accumulate in float64.
  *
- * Quantised operands. W of N rows and K columns is stored in panels of 8 outputs, each ceil(K/32) block records (k past K
- * hold q = 0), with one bfloat16 scale, in 4 bits also a minimum, per output and block:
- *   I8, 272 bytes, weight = scale · q: 8 scales, then for each of 8 groups of 4 k: 2 halves × `[4 outputs][4 k]` int8,
+ * Quantised operands. W of N rows and K columns is stored in panels of 8 outputs, a run of block records of 64 k, in 4 bits of
+ * 32 (k past K hold q = 0), with one bfloat16 scale, in 4 bits also a minimum, per output and block:
+ *   I8, 528 bytes, weight = scale · q: 8 scales, then for each of 16 groups of 4 k: 2 halves × `[4 outputs][4 k]` int8,
  *   −127 … 127;
  *   I4, 160 bytes, weight = scale · q + minimum: 8 scales, 8 minimums, then for each of 8 groups of 4 k:
  *   `[4 outputs][4 k]` bytes, q = 0 … 15 of output o (0..3) in the low nibble, of output o + 4 in the high one.
- * Rows of `a` are quantised by q_rows_…, block by block of 32 k with a float32 scale: to integers of 16 bits, for I4 of 8, for
+ * Rows of `a` are quantised by q_rows_…, block by block with a float32 scale: to integers of 16 bits, for I4 of 8, for
  * I8 in the relaxed build of 7 bits plus an offset, or of 14 in a block that would otherwise make more than half of its row's
  * noise (which is its (max − min)², that of the k with k mod 4 < 2 or of the others if it is larger). How they lie in memory is
  * the build's own matter. out = Σ over the blocks, in order, of f32(Σ q·a) · (scale of w · scale of a), in 4 bits of that plus
@@ -39,7 +39,7 @@ export interface Kernels {
   // ---- products with quantised weights, see "Quantised operands" above -------------------------------------------
   /**
    * M rows of K values, `lda` apart, quantised for f32_i8w_gemm: quantizedRowBytes each, one after the other. A
-   * block of 32 with a value that is not finite makes its row's products NaN; a block of values under 2⁻¹⁰⁰ is zero.
+   * block with a value that is not finite makes its row's products NaN; a block of values under 2⁻¹⁰⁰ is zero.
    */
   q_rows_i8w(out: number, x: number, M: number, K: number, lda: number): void;
   /** The same with every block in 14 bits in the relaxed build; the plain one makes no difference. */

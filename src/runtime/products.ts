@@ -48,9 +48,10 @@ export function* products(
     if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
     else {
       const kernel = dtype === 'I4' ? 'q_rows_i4w' : linear.fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
-      const rows = quantized.get(kernel) ?? quantize(engine, x, K, kernel);
+      const rowBytes = quantizedRowBytes(dtype, K);
+      const rows = quantized.get(kernel) ?? quantize(engine, x, K, kernel, rowBytes);
       quantized.set(kernel, rows);
-      yield* quantizedProduct(engine, outs[i], rows, linear);
+      yield* quantizedProduct(engine, outs[i], rows, rowBytes, linear);
     }
   }
   engine.activations.release(mark);
@@ -90,22 +91,27 @@ function product(engine: Engine, out: Tensor, x: Tensor, { weight, bias }: Linea
 }
 
 /** Rows of K values for quantised products: their pointer. */
-function quantize(engine: Engine, x: Tensor, K: number, kernel: keyof Kernels): number {
+function quantize(engine: Engine, x: Tensor, K: number, kernel: keyof Kernels, rowBytes: number): number {
   const M = x.size / K;
-  const bytes = quantizedRowBytes(K);
-  const rows = engine.activations.allocate(M * bytes);
+  const rows = engine.activations.allocate(M * rowBytes);
   engine.call({
     kernel,
     args: [rows, x.pointer, M, K, K],
-    axes: [evenAxis(engine.threads, 2, M, K, [0, bytes, 1, 4 * K])],
+    axes: [evenAxis(engine.threads, 2, M, K, [0, rowBytes, 1, 4 * K])],
   });
   return rows;
 }
 
-function quantizedProduct(engine: Engine, out: Tensor, rows: number, { weight, bias }: Linear): Steps<void> {
+function quantizedProduct(
+  engine: Engine,
+  out: Tensor,
+  rows: number,
+  rowBytes: number,
+  { weight, bias }: Linear,
+): Steps<void> {
   const { N, K } = weight;
   const args = [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, out.rows, N, K, N];
-  return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, quantizedRowBytes(K));
+  return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, rowBytes);
 }
 
 /** A product's call, split over columns and rows. @param args out, rows, weight, bias, M, N … */

@@ -18,31 +18,37 @@ export interface Weight {
 /** How a checkpoint stores a weight. */
 export type WeightDtype = 'F32' | 'F16' | 'BF16';
 
-/** Quantised while loading: integers with a bfloat16 scale (I4: and minimum) per output and block of QUANT_BLOCK k. */
+/** Quantised while loading: integers with a bfloat16 scale (I4: and minimum) per output and block of QUANT_BLOCK[dtype] k. */
 export type QuantizedDtype = 'I8' | 'I4';
 
 /** What a panel's elements may be. */
 export type PanelDtype = WeightDtype | QuantizedDtype;
 
 /** k that share a scale in quantised weights and activations. */
-export const QUANT_BLOCK = 32;
+export const QUANT_BLOCK = { I8: 64, I4: 32 } as const;
 
 /** Bytes that 8 scales, or 8 minimums, take in a block record. */
 export const QUANT_SCALE_BYTES = 16;
 
 /**
- * Bytes of one block record of a quantised panel `[ceil(N/8)][ceil(K/32)]`: 8 scales, of I4 also 8 minimums, then 8 × 32
- * values (see Kernels).
+ * Bytes of one block record of a quantised panel `[ceil(N/8)][blocks]`: 8 scales, of I4 also 8 minimums, then the values of
+ * 8 outputs (see Kernels).
  */
-export const QUANT_RECORD_BYTES = { I8: QUANT_SCALE_BYTES + 256, I4: 2 * QUANT_SCALE_BYTES + 128 } as const;
+export const QUANT_RECORD_BYTES = {
+  I8: QUANT_SCALE_BYTES + 8 * QUANT_BLOCK.I8,
+  I4: 2 * QUANT_SCALE_BYTES + 4 * QUANT_BLOCK.I4,
+} as const;
+
+/** Blocks of a row of K. */
+export function quantBlocks(dtype: QuantizedDtype, K: number): number {
+  return Math.ceil(K / QUANT_BLOCK[dtype]);
+}
 
 /** Bytes that a weight takes in memory. */
 export function weightBytes(layout: Weight['layout'], dtype: PanelDtype, N: number, K: number): number {
   if (layout === 'vector') return 4 * N;
   const panels = Math.ceil(N / 8);
-  if (dtype === 'I8' || dtype === 'I4') {
-    return panels * Math.ceil(K / QUANT_BLOCK) * QUANT_RECORD_BYTES[dtype];
-  }
+  if (isQuantized(dtype)) return panels * quantBlocks(dtype, K) * QUANT_RECORD_BYTES[dtype];
   return panels * 8 * K * (dtype === 'F32' ? 4 : 2);
 }
 

@@ -20,10 +20,11 @@ const DTYPES = ['F32', 'F16', 'BF16'] as const;
 const QUANTIZED = ['I8', 'I4'] as const;
 const BITS = { I8: 8, I4: 4 } as const;
 
-/** About the panel of 8, the block of 32, the piece of a mebibyte, and rows longer than a piece. */
+/** About the panel of 8, the blocks, the piece of a mebibyte, and rows longer than a piece. */
 const SHAPES: [number, number][] = [
   [1, 1],
   [8, 32],
+  [8, 64],
   [9, 33],
   [17, 95],
   [340, 800],
@@ -65,8 +66,8 @@ function rowsOf(dtype: QuantizedDtype, tensor: ExpectedTensor): QuantisedRow[] {
 /** The records of src/runtime/kernels.ts, written here once more. */
 function panelsOf(dtype: QuantizedDtype, { N, K }: ExpectedTensor, rows: QuantisedRow[]): Uint8Array {
   const out = new Uint8Array(weightBytes('panel', dtype, N, K));
-  const [record, head] = dtype === 'I8' ? [272, 16] : [160, 32];
-  const blocks = Math.ceil(K / 32);
+  const [record, head, size] = dtype === 'I8' ? [528, 16, 64] : [160, 32, 32];
+  const blocks = Math.ceil(K / size);
   for (let n = 0; n < Math.ceil(N / 8) * 8; n++) {
     for (let b = 0; b < blocks; b++) {
       const at = ((n >> 3) * blocks + b) * record;
@@ -74,8 +75,8 @@ function panelsOf(dtype: QuantizedDtype, { N, K }: ExpectedTensor, rows: Quantis
       out.set([scale & 255, scale >> 8], at + 2 * (n & 7));
       const minimum = rows[n]?.minimums[b] ?? 0;
       if (dtype === 'I4') out.set([minimum & 255, minimum >> 8], at + 16 + 2 * (n & 7));
-      for (let k = 0; k < 32; k++) {
-        const q = rows[n]?.q[32 * b + k] ?? 0;
+      for (let k = 0; k < size; k++) {
+        const q = rows[n]?.q[size * b + k] ?? 0;
         const place = at + head + (k >> 2) * (dtype === 'I8' ? 32 : 16) + (n & 3) * 4 + (k & 3);
         if (dtype === 'I8') out[place + (n & 4) * 4] = q & 255;
         else out[place] |= q << (n & 4);
@@ -160,7 +161,7 @@ function storedTensors(
   const data = Uint8Array.from(Buffer.concat(bytes));
   const perBlock = (kind: 'scales' | 'minimums'): TensorToWrite => ({
     dtype: 'BF16',
-    shape: [N, Math.ceil(K / 32)],
+    shape: [N, rows[0]!.scales.length],
     data: Uint8Array.from(Buffer.concat(rows.map((row) => new Uint8Array(row[kind].slice().buffer)))),
   });
   const values: TensorToWrite = {
@@ -236,14 +237,18 @@ test('stored values of −128, scales and minimums that are not finite are error
     expected: '−127 … 127',
     got: '−128',
   });
-  const infinite = (...parts: Uint8Array[]) => parts.at(-1)!.set([0x80, 0x7f], 2 * (11 * 3 + 2));
-  await rejects(() => load(infinite), CheckpointError, {
+  /** The last block of row 11; rows of 70 have `blocks`. */
+  const infinite =
+    (blocks: number) =>
+    (...parts: Uint8Array[]) =>
+      parts.at(-1)!.set([0x80, 0x7f], 2 * (12 * blocks - 1));
+  await rejects(() => load(infinite(2)), CheckpointError, {
     what: 'a scale is not finite',
-    where: `file, tensor ${tensor.name}_scale, row 11, column 2`,
+    where: `file, tensor ${tensor.name}_scale, row 11, column 1`,
     expected: 'finite',
     got: 'another',
   });
-  await rejects(() => load(infinite, 'I4'), CheckpointError, {
+  await rejects(() => load(infinite(3), 'I4'), CheckpointError, {
     what: 'a minimum is not finite',
     where: `file, tensor ${tensor.name}_min, row 11, column 2`,
     expected: 'finite',

@@ -55,7 +55,7 @@ for (const [name, args, dtype] of CASES) {
   });
 }
 
-test('the tensors of the copy are I8, or U8 with minimums, with BF16 scales for 32 columns, each aligned to its dtype', async () => {
+test('the tensors of the copy are I8, or U8 with minimums, with BF16 scales for 64 columns, or 32, each aligned to its dtype', async () => {
   for (const name of ['int8', 'int4']) {
     const { files, tensors } = await (await openCheckpoint(out(name))).weights();
     assert.is(files.length, 1);
@@ -70,7 +70,7 @@ test('the tensors of the copy are I8, or U8 with minimums, with BF16 scales for 
       const columns = dtype === 'I8' ? shape[1] : 2 * shape[1];
       assert.equal(
         [scale?.dtype, ...(scale?.shape ?? [])],
-        ['BF16', shape[0], Math.ceil(columns / 32)],
+        ['BF16', shape[0], Math.ceil(columns / (dtype === 'I8' ? 64 : 32))],
         tensor,
       );
       assert.is(scale!.begin % 2, 0, tensor);

@@ -1,8 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { quantizedRowBytes } from '../../src/runtime/quantized-rows.js';
-import type { QuantizedDtype } from '../../src/runtime/weight.js';
-import { weightBytes } from '../../src/runtime/weight.js';
+import { QUANT_BLOCK, type QuantizedDtype, quantBlocks, weightBytes } from '../../src/runtime/weight.js';
 import { normals, random, sameBits } from './harness.js';
 import { type Build, plain, relaxed } from './quant-builds.js';
 import { matrix, packed, product, type QuantizedMatrix, quantizedRows } from './quant-model.js';
@@ -64,7 +63,7 @@ function operands(variant: Variant, x: Float32Array, w: QuantizedMatrix, M: numb
   kernels.set_dot_form(variant.form);
   const spaced = build.floats(new Float32Array(Math.max(0, (M - 1) * lda + K)).fill(Number.NaN));
   for (let m = 0; m < M; m++) spaced.set(x.subarray(m * K, (m + 1) * K), m * lda);
-  const rowBytes = quantizedRowBytes(K);
+  const rowBytes = quantizedRowBytes(dtype, K);
   const qa = build.area(M * rowBytes);
   const { q_rows_i4w, q_rows_i8w, q_rows_i8w_fine } = kernels;
   const quantize = dtype === 'I4' ? q_rows_i4w : variant.fine ? q_rows_i8w_fine : q_rows_i8w;
@@ -129,7 +128,8 @@ for (const variant of VARIANTS) {
 
     test(`${title}: every remainder of k about the blocks, and more blocks or rows than one pass takes`, () => {
       const lengths = [
-        1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 47, 63, 64, 65, 96, 127, 128, 129, 383, 385, 1555, 1600,
+        1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 47, 63, 64, 65, 96, 127, 128, 129, 191, 193, 383, 385, 1555,
+        1600,
       ];
       for (const K of lengths) {
         for (const M of [1, 2, 3, 5]) check(variant, randomMatrix(dtype, 19, K, K), M, normals(M * K, K + M));
@@ -139,13 +139,14 @@ for (const variant of VARIANTS) {
     });
 
     test(`${title}: blocks with outliers beside others, in some rows of a tile or all, have the model's bits`, () => {
-      const K = 11 * 32;
+      const size = QUANT_BLOCK[dtype];
+      const K = 11 * size;
       for (const M of [1, 2, 3, 4, 6, 7, 9, 40, 131]) {
         const x = normals(M * K, M);
         for (let m = 0; m < M; m++) {
           // In every row the fourth block; in most others of their own, the first and the last among them.
-          x[m * K + 3 * 32 + (m % 32)]! *= 900;
-          if (m % 3) x[m * K + ((m * 5) % 11) * 32 + 7]! = m % 2 ? 4000 : -70000;
+          x[m * K + 3 * size + (m % size)]! *= 900;
+          if (m % 3) x[m * K + ((m * 5) % 11) * size + 7]! = m % 2 ? 4000 : -70000;
           if (m % 7 === 6) x.copyWithin(m * K, 0, K);
         }
         if (kindOf(variant, dtype) === 'offset') {
@@ -196,14 +197,15 @@ for (const variant of VARIANTS) {
 
     test(`${title}: the largest integers of either sign pass no accumulator`, () => {
       const q = dtype === 'I8' ? [-127, 127] : [0, 15];
+      const size = QUANT_BLOCK[dtype];
       const rows = [
         () => 1000,
         () => -1000,
         (k: number) => (k % 2 ? 1000 : -1000),
-        (k: number) => (k % 32 < 31 ? 1000 : -1000),
-        (k: number) => (k % 32 === 5 ? -1000 : 999.9),
+        (k: number) => (k % size < size - 1 ? 1000 : -1000),
+        (k: number) => (k % size === 5 ? -1000 : 999.9),
         // Steps of 1 whose lowest and highest values round apart: 128 steps, of which 127 are kept.
-        (k: number) => (k % 32 === 3 ? 127.5 : 0.5),
+        (k: number) => (k % size === 3 ? 127.5 : 0.5),
       ];
       const K = 192;
       const signs = [
@@ -234,7 +236,8 @@ for (const variant of VARIANTS) {
     });
 
     test(`${title}: identity weights give the rows back, off by at most half a step of their block`, () => {
-      const K = 96;
+      const size = QUANT_BLOCK[dtype];
+      const K = 3 * size;
       const w = matrix(
         dtype,
         K,
@@ -259,7 +262,7 @@ for (const variant of VARIANTS) {
       run(0, M, 0, K);
       const out = result(title);
       for (let i = 0; i < M * K; i++) {
-        const block = x.subarray(i - (i % 32), i - (i % 32) + 32);
+        const block = x.subarray(i - (i % size), i - (i % size) + size);
         const [high, low] = [Math.max(...block), Math.min(...block)];
         const top = Math.max(high, -low);
         const step =
@@ -325,6 +328,7 @@ for (const variant of VARIANTS) {
       for (const [N, K] of [
         [1, 1],
         [8, 32],
+        [8, 64],
         [21, 70],
         [33, 131],
       ] as const) {
@@ -340,10 +344,12 @@ for (const variant of VARIANTS) {
         const gather = dtype === 'I8' ? build.kernels.f32_i8w_gather : build.kernels.f32_i4w_gather;
         gather(out.byteOffset, panels.byteOffset, area.byteOffset, ids.length, K);
         build.checkGuards(`${title}: N ${N}, K ${K}`);
-        const blocks = Math.ceil(K / 32);
+        const blocks = quantBlocks(dtype, K);
         const want = Float32Array.from({ length: ids.length * K }, (_, i) => {
           const [n, k] = [ids[Math.floor(i / K)]!, i % K];
-          return w.scales[n * blocks + (k >> 5)]! * w.q[n * K + k]! + w.minimums[n * blocks + (k >> 5)]!;
+          const block = n * blocks + Math.floor(k / QUANT_BLOCK[dtype]);
+          const value = w.scales[block]! * w.q[n * K + k]!;
+          return dtype === 'I8' ? value : value + w.minimums[block]!;
         });
         sameBits(out, want, `${title}: N ${N}, K ${K}`);
       }

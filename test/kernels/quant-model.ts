@@ -1,9 +1,9 @@
 /** Quantised operands and their products in plain TypeScript: the same arithmetic as the kernels', bit for bit. */
-import { QUANT_BLOCK, type QuantizedDtype, weightBytes } from '../../src/runtime/weight.js';
+import { QUANT_BLOCK, type QuantizedDtype, quantBlocks, weightBytes } from '../../src/runtime/weight.js';
 
 const { fround } = Math;
 
-/** A matrix `[N][K]` of integers with a scale, in 4 bits also a minimum, for each row and block of 32. */
+/** A matrix `[N][K]` of integers with a scale, in 4 bits also a minimum, for each row and block. */
 export interface QuantizedMatrix {
   dtype: QuantizedDtype;
   N: number;
@@ -13,8 +13,6 @@ export interface QuantizedMatrix {
   /** Zeros in 8 bits. */
   minimums: Float32Array;
 }
-
-export const blocksOf = (K: number) => Math.ceil(K / QUANT_BLOCK);
 
 /** Truncated to bfloat16. */
 export function bf16(value: number): number {
@@ -32,7 +30,7 @@ export function matrix(
   scale: (n: number, block: number) => number,
   minimum: (n: number, block: number) => number = () => 0,
 ): QuantizedMatrix {
-  const blocks = blocksOf(K);
+  const blocks = quantBlocks(dtype, K);
   const perBlock = (of: typeof scale) =>
     Float32Array.from({ length: N * blocks }, (_, i) => bf16(of(Math.floor(i / blocks), i % blocks)));
   return {
@@ -47,7 +45,8 @@ export function matrix(
 
 /** The panels of a matrix as bytes. */
 export function packed({ dtype, N, K, q, scales, minimums }: QuantizedMatrix): Uint8Array {
-  const blocks = blocksOf(K);
+  const blocks = quantBlocks(dtype, K);
+  const size = QUANT_BLOCK[dtype];
   const out = new Uint8Array(weightBytes('panel', dtype, N, K));
   const view = new DataView(out.buffer);
   const record = out.length / Math.ceil(N / 8) / blocks;
@@ -59,8 +58,8 @@ export function packed({ dtype, N, K, q, scales, minimums }: QuantizedMatrix): U
       const at = ((n >> 3) * blocks + block) * record;
       view.setUint16(at + 2 * o, word(scales[n * blocks + block]!), true);
       if (dtype === 'I4') view.setUint16(at + 16 + 2 * o, word(minimums[n * blocks + block]!), true);
-      for (let j = 0; j < QUANT_BLOCK && block * QUANT_BLOCK + j < K; j++) {
-        const value = q[n * K + block * QUANT_BLOCK + j]!;
+      for (let j = 0; j < size && block * size + j < K; j++) {
+        const value = q[n * K + block * size + j]!;
         const group = j >> 2;
         if (dtype === 'I8') {
           out[at + head + group * 32 + (o >> 2) * 16 + (o & 3) * 4 + (j & 3)] = value;
@@ -89,15 +88,15 @@ export function quantizedRows(
   M: number,
   K: number,
 ): QuantizedRows {
-  const blocks = blocksOf(K);
+  const dtype = kind === 'int8' ? 'I4' : 'I8';
+  const blocks = quantBlocks(dtype, K);
+  const size = QUANT_BLOCK[dtype];
   const v = new Int32Array(M * K);
   const scales = new Float32Array(M * blocks);
   for (let m = 0; m < M; m++) {
     const row = Array.from({ length: blocks }, (_, block) => {
-      const values = new Float32Array(QUANT_BLOCK);
-      values.set(
-        x.subarray(m * K + block * QUANT_BLOCK, Math.min(m * K + (block + 1) * QUANT_BLOCK, (m + 1) * K)),
-      );
+      const values = new Float32Array(size);
+      values.set(x.subarray(m * K + block * size, Math.min(m * K + (block + 1) * size, (m + 1) * K)));
       return values;
     });
     const noises = row.map((values) => widerHalf(values) ** 2);
@@ -109,7 +108,7 @@ export function quantizedRows(
           : kind === 'int8'
             ? symmetric(values, 127)
             : asymmetric(values, kind === 'fine' || noises[block]! > most);
-      v.set(b.v.subarray(0, K - block * QUANT_BLOCK), m * K + block * QUANT_BLOCK);
+      v.set(b.v.subarray(0, K - block * size), m * K + block * size);
       scales[m * blocks + block] = b.scale;
     }
   }
@@ -118,7 +117,7 @@ export function quantizedRows(
 
 function symmetric(values: Float32Array, levels: number) {
   const top = values.reduce((t, value) => Math.max(t, Math.abs(value)), 0);
-  if (top < 2 ** -100) return { v: new Int32Array(QUANT_BLOCK), scale: 0 };
+  if (top < 2 ** -100) return { v: new Int32Array(values.length), scale: 0 };
   const scale = fround(fround(top / levels) + (top - top));
   const inverse = fround(levels / top);
   return { v: Int32Array.from(values, (value) => nearest(fround(value * inverse))), scale };
@@ -131,7 +130,7 @@ const widerHalf = (values: Float32Array) =>
 
 function asymmetric(values: Float32Array, fine: boolean) {
   const top = values.reduce((t, value) => Math.max(t, Math.abs(value)), 0);
-  if (top < 2 ** -100) return { v: new Int32Array(QUANT_BLOCK), scale: 0 };
+  if (top < 2 ** -100) return { v: new Int32Array(values.length), scale: 0 };
   const scale = Math.max(fround(widerHalf(values) / (fine ? 16250 : 127)), fround(top / 16384));
   const inverse = fround(1 / scale);
   const lows = halves(values).map((half) => nearest(fround(Math.min(...half) * inverse)));
@@ -160,14 +159,15 @@ export function product(
   bias?: ArrayLike<number>,
 ): Float32Array {
   const { N, K } = w;
-  const blocks = blocksOf(K);
+  const blocks = quantBlocks(w.dtype, K);
+  const size = QUANT_BLOCK[w.dtype];
   const out = new Float32Array(M * N);
   for (let m = 0; m < M; m++) {
     for (let n = 0; n < N; n++) {
       let total = 0;
       for (let block = 0; block < blocks; block++) {
         let [sum, rowSum] = [0, 0];
-        for (let k = block * QUANT_BLOCK; k < Math.min(K, (block + 1) * QUANT_BLOCK); k++) {
+        for (let k = block * size; k < Math.min(K, (block + 1) * size); k++) {
           sum += rows.v[m * K + k]! * w.q[n * K + k]!;
           rowSum += rows.v[m * K + k]!;
         }

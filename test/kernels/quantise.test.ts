@@ -4,6 +4,7 @@ import { QUANTISED_SEARCH_LOSS } from '../tolerance.js';
 import { type Area, area, checkGuards, kernels, normals, random, reset } from './harness.js';
 import { DTYPES, type Dtype, encode, stored } from './panels.js';
 import {
+  BLOCKS,
   bf16Value,
   dequantise,
   fileBytes,
@@ -22,7 +23,7 @@ const UNPACK = { 8: kernels.i8_unpack_rows, 4: kernels.i4_unpack_rows };
 const BITS: QuantisedBits[] = [8, 4];
 /** Magnitudes from this power of two up have no place. */
 const LIMIT = { 8: 127, 4: 126 };
-const SIZES = [1, 2, 3, 4, 5, 7, 8, 31, 32, 33, 63, 64, 70, 131];
+const SIZES = [1, 2, 3, 4, 5, 7, 8, 31, 32, 33, 63, 64, 65, 70, 131];
 
 /** Student's t with 3 degrees of freedom, as trained weights have outliers. */
 function heavy(n: number, seed: number): Float32Array {
@@ -77,7 +78,7 @@ for (const bits of BITS) {
     for (const rows of [1, 3, 4, 5, 8]) {
       for (const K of SIZES) {
         reset();
-        const blocks = Math.ceil(K / 32);
+        const blocks = Math.ceil(K / BLOCKS[bits]);
         const quantised = rowsOf(bits, Float64Array.from(sample(rows * K, rows * 100 + K)), K);
         const panel = quantisedPanels(bits, quantised);
         const stride = bits === 8 ? K : (K + 1) >> 1;
@@ -117,7 +118,7 @@ for (const bits of BITS) {
       const back = dequantise(row, values.length);
       let clipped = 0;
       values.forEach((w, k) => {
-        const scale = bf16Value(row.scales[k >> 5]!);
+        const scale = bf16Value(row.scales[Math.floor(k / BLOCKS[bits])]!);
         if (bits === 4 && (row.q[k] === 15 || row.q[k] === 0)) clipped++;
         // The quotient is rounded, so a value between two levels may go either way.
         else assert.ok(Math.abs(back[k]! - w) <= scale * 0.50001, `k ${k}: ${w} became ${back[k]}`);
@@ -131,8 +132,8 @@ for (const bits of BITS) {
       const back = dequantise(packed(bits, values), values.length);
       let got = 0;
       let best = 0;
-      for (let k = 0; k < values.length; k += 32) {
-        const block = values.subarray(k, k + 32);
+      for (let k = 0; k < values.length; k += BLOCKS[bits]) {
+        const block = values.subarray(k, k + BLOCKS[bits]);
         got += block.reduce((sum, w, i) => sum + (w - back[k + i]!) ** 2, 0);
         best += exhaustive(bits, block);
       }
@@ -169,7 +170,11 @@ for (const bits of BITS) {
     ] as const) {
       const row = packed(bits, Float32Array.from(values));
       if (!live) {
-        assert.equal([...row.scales, ...row.minimums, ...row.q], new Array(34).fill(0), String(values));
+        assert.equal(
+          [...row.scales, ...row.minimums, ...row.q],
+          new Array(2 + BLOCKS[bits]).fill(0),
+          String(values),
+        );
         continue;
       }
       const back = dequantise(row, 3);
@@ -187,7 +192,7 @@ for (const bits of BITS) {
       const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
       if (dtype !== 'f16') bad.push(2 ** LIMIT[bits], -(2 ** LIMIT[bits]));
       for (const rows of [1, 5, 8]) {
-        for (const k of [0, 31, 32, 63, 69]) {
+        for (const k of [0, 31, 32, 63, 64, 69]) {
           for (const value of bad) {
             reset();
             const values = normals(rows * K, 11);
@@ -208,7 +213,7 @@ for (const bits of BITS) {
 test('int8: rows of a file with a q of −128 are reported by its place', () => {
   const K = 70;
   for (const rows of [1, 6, 8]) {
-    for (const k of [0, 15, 16, 31, 32, 69]) {
+    for (const k of [0, 15, 16, 31, 32, 47, 63, 64, 69]) {
       reset();
       const q = area(Math.ceil((rows * K) / 4), 0);
       const place = (rows - 1) * K + k;

@@ -6,9 +6,9 @@ import * as assert from 'uvu/assert';
 import { type Area, area, kernels, reset } from './harness.js';
 
 export type QuantisedBits = 8 | 4;
-export const RECORD_BYTES = { 8: 272, 4: 160 };
+export const RECORD_BYTES = { 8: 528, 4: 160 };
 export const HEAD_BYTES = { 8: 16, 4: 32 };
-const BLOCK = 32;
+export const BLOCKS = { 8: 64, 4: 32 };
 
 export const PACK = {
   8: { f32: kernels.i8_f32_pack, bf16: kernels.i8_bf16_pack, f16: kernels.i8_f16_pack },
@@ -20,7 +20,7 @@ export interface QuantisedRow {
   scales: Uint16Array;
   /** Likewise; zeros in 8 bits. */
   minimums: Uint16Array;
-  /** ceil(K/32)·32 values. */
+  /** Values of whole blocks. */
   q: Int8Array;
 }
 
@@ -30,20 +30,21 @@ const asFloat = new Float32Array(word.buffer);
 
 /** A row of float32 values (those of a narrower dtype widened). */
 export function quantiseRow(bits: QuantisedBits, row: ArrayLike<number>): QuantisedRow {
-  const blocks = Math.ceil(row.length / BLOCK);
+  const size = BLOCKS[bits];
+  const blocks = Math.ceil(row.length / size);
   const scales = new Uint16Array(blocks);
   const minimums = new Uint16Array(blocks);
-  const q = new Int8Array(blocks * BLOCK);
+  const q = new Int8Array(blocks * size);
   for (let b = 0; b < blocks; b++) {
     // What the last block lacks is zero, in 4 bits the last value again.
     const past = bits === 8 ? 0 : row[row.length - 1]!;
-    const w = Float32Array.from({ length: BLOCK }, (_, k) => row[b * BLOCK + k] ?? past);
+    const w = Float32Array.from({ length: size }, (_, k) => row[b * size + k] ?? past);
     const peak = w.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
     if (peak < 2 ** -100) continue;
     const exponent = Math.floor(Math.log2(peak));
     const scaled = w.map((x) => x * 2 ** -exponent);
     const found = bits === 8 ? quantise8(scaled) : quantise4(scaled);
-    q.set(found.q, b * BLOCK);
+    q.set(found.q, b * size);
     scales[b] = bitsOf(found.scale * 2 ** exponent) >>> 16;
     minimums[b] = bitsOf(found.minimum * 2 ** exponent) >>> 16;
   }
@@ -53,13 +54,14 @@ export function quantiseRow(bits: QuantisedBits, row: ArrayLike<number>): Quanti
 
 /** scale · q + minimum as float64. */
 export function dequantise({ scales, minimums, q }: QuantisedRow, K: number): Float64Array {
-  return Float64Array.from(
-    { length: K },
-    (_, k) => q[k]! * bf16Value(scales[k >> 5]!) + bf16Value(minimums[k >> 5]!),
-  );
+  const size = q.length / scales.length;
+  return Float64Array.from({ length: K }, (_, k) => {
+    const block = Math.floor(k / size);
+    return q[k]! * bf16Value(scales[block]!) + bf16Value(minimums[block]!);
+  });
 }
 
-/** Panels of rows, [ceil(N/8)] × ceil(K/32) records. */
+/** Panels of rows, [ceil(N/8)][blocks] records. */
 export function quantisedPanels(bits: QuantisedBits, rows: QuantisedRow[]): Area {
   const blocks = rows[0]!.scales.length;
   const bytes = RECORD_BYTES[bits];
@@ -72,8 +74,8 @@ export function quantisedPanels(bits: QuantisedBits, rows: QuantisedRow[]): Area
       const record = ((n >> 3) * blocks + b) * bytes;
       view.setUint16(record + 2 * (n & 7), row ? row.scales[b]! : 0, true);
       if (bits === 4) view.setUint16(record + 16 + 2 * (n & 7), row ? row.minimums[b]! : 0, true);
-      for (let k = 0; k < BLOCK; k++) {
-        const q = row ? row.q[b * BLOCK + k]! : 0;
+      for (let k = 0; k < BLOCKS[bits]; k++) {
+        const q = row ? row.q[b * BLOCKS[bits] + k]! : 0;
         const place = record + HEAD_BYTES[bits] + (k >> 2) * (bits === 8 ? 32 : 16) + (n & 3) * 4 + (k & 3);
         if (bits === 8) view.setInt8(place + (n & 4) * 4, q);
         else view.setUint8(place, view.getUint8(place) | (q << (n & 4)));
@@ -84,7 +86,7 @@ export function quantisedPanels(bits: QuantisedBits, rows: QuantisedRow[]): Area
 }
 
 export function panelArea(bits: QuantisedBits, K: number): Area {
-  return area((Math.ceil(K / 32) * RECORD_BYTES[bits]) / 4);
+  return area((Math.ceil(K / BLOCKS[bits]) * RECORD_BYTES[bits]) / 4);
 }
 
 /** One row through the packing kernel and back. */
@@ -95,18 +97,19 @@ export function packed(bits: QuantisedBits, values: Float32Array): QuantisedRow 
   src.f32.set(values);
   const panel = panelArea(bits, K);
   assert.is(PACK[bits].f32(panel.ptr, src.ptr, 1, K, K), -1);
-  const blocks = Math.ceil(K / 32);
+  const size = BLOCKS[bits];
+  const blocks = Math.ceil(K / size);
   const scales = new Uint16Array(blocks);
   const minimums = new Uint16Array(blocks);
-  const q = new Int8Array(blocks * 32);
+  const q = new Int8Array(blocks * size);
   const view = new DataView(panel.u32.buffer, panel.ptr, 4 * panel.u32.length);
   for (let b = 0; b < blocks; b++) {
     const record = b * RECORD_BYTES[bits];
     scales[b] = view.getUint16(record, true);
     if (bits === 4) minimums[b] = view.getUint16(record + 16, true);
-    for (let k = 0; k < 32; k++) {
+    for (let k = 0; k < size; k++) {
       const group = record + HEAD_BYTES[bits] + (k >> 2) * (bits === 8 ? 32 : 16) + (k & 3);
-      q[b * 32 + k] = bits === 8 ? view.getInt8(group) : view.getUint8(group) & 15;
+      q[b * size + k] = bits === 8 ? view.getInt8(group) : view.getUint8(group) & 15;
     }
   }
   return { scales, minimums, q };
