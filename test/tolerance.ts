@@ -141,8 +141,11 @@ export const MERGED_DIFFERENT_SHARE = { F32: 0.2, F16: 0.002, BF16: 0.002 } as c
  */
 export const QUANTISED_SEARCH_LOSS = { 8: 0.09, 4: 0.03 };
 
-/** States of the embedded checkpoint's vision transformer with int8 weights beside float32's. MEASURE */
-export const INT8_STATES_NMSE = { plain: 1e-9, relaxed: 1e-9 } as const;
+/**
+ * NMSE of the states of the embedded checkpoint's vision transformer with int8 weights beside float32's. Measured on 60 pictures,
+ * median and worst: 5.5e-5 and 8.4e-5; relaxed 1.9e-4 and 2.8e-4 (1.8e-4 and 2.7e-4 with attention in int16).
+ */
+export const INT8_STATES_NMSE = { plain: 1.2e-4, relaxed: 3.5e-4 } as const;
 
 /** A row of attention probabilities in float32, each rounded a few times. */
 export const PROBABILITIES_SUM = 2e-6;
