@@ -12,9 +12,9 @@ import { SMOOTH_LOW, SMOOTH_ROW } from './smooth_tile';
 
 /**
  * What 7 bits may add to the square of a row's error, in parts of its output's square if values were independent of each
- * other: less than the values have from the 7 bits of the rows that they are products of.
+ * other: as much as the 7 bits of the rows leave in the values and in the product behind attention.
  */
-const NOISE: f32 = 1e-4;
+const NOISE: f32 = 5e-4;
 /** The square of a page's noise in 7 bits, in parts of its largest probability: 128 keys · (1/127)² / 12. */
 const PAGE_NOISE: f32 = 6.62e-4;
 
