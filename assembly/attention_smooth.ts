@@ -1,6 +1,6 @@
 /**
- * One head's attention over smoothed pages (pages_smooth.ts), all of it in bytes for the 7-bit dot product: queries of 7
- * or 14 bits against int8 keys, probabilities of 14 or 7 bits against int8 values, each row as its own noise asks for.
+ * One head's attention over smoothed pages (pages_smooth.ts), all of it in bytes for the 7-bit dot product: queries of
+ * 7 or 14 bits against int8 keys, probabilities of 14 or 7 bits against int8 values, each row as its own noise asks for.
  * A group of rows passes by all keys page by page, six rows at a time: scores, then at once their exponentials relative
  * to the largest of the page, as integers, a strip that stays in the second-level cache. When all pages are known, they
  * are weighed against each other, and the strip passes by all values. Pages are added in order in float32; the mixture
@@ -92,8 +92,8 @@ function attention(
   if (probs) stripProbabilities(probs, ldp, strip, panelScratch, rows, count);
   for (let i: usize = 0; i < count; i++) mix(out, ldo, strip, pages, rows, i, count, seen, headDim);
   for (let r: usize = 0; r < rows; r++, out += ldo) {
-    if (visible(r, keys, causalStart)) divide(out, headDim, load<f32>(panelScratch + (r << 2)), first + meansOffset(headDim));
-    else memory.fill(out, 0, headDim << 2);
+    if (visible(r, keys, causalStart) == 0) memory.fill(out, 0, headDim << 2);
+    else divide(out, headDim, load<f32>(panelScratch + (r << 2)), first + meansOffset(headDim));
   }
 }
 

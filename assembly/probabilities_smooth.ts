@@ -30,7 +30,7 @@ function constant(i: usize): v128 {
   return v128.load(C + (i << 4));
 }
 
-/** The largest of n > 0 scores (of at most 128), which are filled up with −Infinity to a multiple of 16; NaN is passed over. */
+/** The largest of n > 0 scores, which are filled up with −Infinity to a multiple of 16; NaN is passed over. */
 export function pageTop(x: usize, n: usize): f32 {
   const end = (n + 15) & ~15;
   for (let i = n; i < end; i++) store<f32>(x + (i << 2), -Infinity);
@@ -58,7 +58,7 @@ function power(x: v128, c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v1
   return f32x4.relaxed_madd(p, i32x4.shl(shifted, 23), c6);
 }
 
-/** n scores, filled up as pageTop does, whose largest is `top`, to integers at `to`, 0 behind them; returns their sum. */
+/** n scores, filled up by pageTop, whose largest is `top`, to integers at `to`, 0 behind them; returns their sum. */
 export function pageBytes(to: usize, x: usize, n: usize, top: f32): i32 {
   const less = f32x4.splat(top - LOG2_LARGEST);
   const c0 = constant(0), c1 = constant(1), c2 = constant(2), c3 = constant(3), c4 = constant(4), c5 = constant(5);

@@ -11,7 +11,8 @@ const LOG2_E: f32 = 1.44269504;
 const LEVELS: f32 = 63;
 const FINE_LEVELS: f32 = 8191;
 /**
- * What 7 bits may change a score by, the root mean square over the head's keys, in powers of two: 3.5 % of a probability.
+ * What 7 bits may change a score by, the root mean square over the head's keys, in powers of two: 3.5 % of a
+ * probability.
  * Scores with a deviation of 2 have as much from the 7 bits of the rows that queries and keys are products of.
  */
 const NOISE: f32 = 0.05;

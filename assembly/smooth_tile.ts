@@ -20,8 +20,8 @@ const LOW_BITS: i32 = 7;
 export const NOTHING: usize = memory.data<i32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 
 /**
- * `rows` (1..6) rows from s on against `panels` panels, `apart` bytes apart, `bytes` of each: out = sum · factors[row] ·
- * scales[output], added to out unless `first`. A sum begins with starts[output], which moves on with the panels by
+ * `rows` (1..6) rows from s on against `panels` panels, `apart` bytes apart, `bytes` of each: out = sum ·
+ * factors[row] · scales[output], added to out unless `first`. A sum begins with starts[output], which moves on with the panels by
  * `startStep` bytes; `fine` rows have two bytes, of which the sum counts the lower one's units. ldo in bytes.
  */
 // @ts-ignore: decorator
@@ -31,8 +31,12 @@ export function smoothTiles(
   apart: usize, starts: usize, startStep: usize, factors: usize, scales: usize, first: bool,
 ): void {
   if (single) {
-    if (rows == 6) return single6(fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
-    return singles(rows, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
+    if (rows < SMOOTH_ROWS) {
+      singles(rows, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
+    } else {
+      single6(fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
+    }
+    return;
   }
   for (; rows > PAIR_ROWS; rows -= PAIR_ROWS) {
     pairs(PAIR_ROWS, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
@@ -54,8 +58,9 @@ function singles(
   rows: usize, fine: bool, out: usize, ldo: usize, s: usize, w: usize, bytes: usize, panels: usize, apart: usize,
   starts: usize, startStep: usize, factors: usize, scales: usize, first: bool,
 ): void {
-  if (rows == 1) tiles<One>(true, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
-  else if (rows == 2) {
+  if (rows == 1) {
+    tiles<One>(true, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
+  } else if (rows == 2) {
     tiles<Two>(true, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);
   } else if (rows == 3) {
     tiles<Three>(true, fine, out, ldo, s, w, bytes, panels, apart, starts, startStep, factors, scales, first);

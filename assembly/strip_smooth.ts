@@ -11,8 +11,8 @@ import { PAGE } from './pages';
 import { SMOOTH_LOW, SMOOTH_ROW } from './smooth_tile';
 
 /**
- * What 7 bits may add to the square of a row's error, in parts of its output's square if values were independent of each
- * other: as much as the 7 bits of the rows leave in the values and in the product behind attention.
+ * What 7 bits may add to the square of a row's error, in parts of its output's square if values were independent of
+ * each other: as much as the 7 bits of the rows leave in the values and in the product behind attention.
  */
 const NOISE: f32 = 5e-4;
 /** The square of a page's noise in 7 bits, in parts of its largest probability: 128 keys · (1/127)² / 12. */

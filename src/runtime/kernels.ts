@@ -195,7 +195,8 @@ export interface Kernels {
    * two in the mean (by its largest channel and the keys' size), else in 14 (below
    * 1e-34 it is 0); a page's probabilities to 14 bits by their largest, or 7
    * where that adds at most 5e-4 to the square of the output's error in parts of the output's own, values taken as
-   * independent. Sums are exact; each row's result depends on that row alone. `probs` is scratch only.
+   * independent. Sums are exact; where every row sees all keys, a
+   * row's result depends on that row alone. `probs` is scratch only.
    */
   f32_s8kv_attention: Attention;
   /** The same bits, and the probabilities as they were used at `probs`, which is twice as long. */
