@@ -1,6 +1,6 @@
 /**
  * One head's attention over smoothed pages (pages_smooth.ts), all of it in bytes for the 7-bit dot product: queries of
- * 7 or 14 bits against int8 keys, probabilities of 14 or 7 bits against int8 values, each row as its own noise asks for.
+ * 7 or 14 bits against int8 keys, probabilities of 14 or 7 bits against int8 values, each row as its noise asks for.
  * A group of rows passes by all keys page by page, six rows at a time: scores, then at once their exponentials relative
  * to the largest of the page, as integers, a strip that stays in the second-level cache. When all pages are known, they
  * are weighed against each other, and the strip passes by all values. Pages are added in order in float32; the mixture

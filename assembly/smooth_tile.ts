@@ -21,8 +21,9 @@ export const NOTHING: usize = memory.data<i32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 
 /**
  * `rows` (1..6) rows from s on against `panels` panels, `apart` bytes apart, `bytes` of each: out = sum ·
- * factors[row] · scales[output], added to out unless `first`. A sum begins with starts[output], which moves on with the panels by
- * `startStep` bytes; `fine` rows have two bytes, of which the sum counts the lower one's units. ldo in bytes.
+ * factors[row] · scales[output], added to out unless `first`. A sum begins with starts[output], which moves on with
+ * the panels by `startStep` bytes; `fine` rows have two bytes, of which the sum counts the lower one's units. ldo in
+ * bytes.
  */
 // @ts-ignore: decorator
 @inline
