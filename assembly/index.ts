@@ -24,8 +24,10 @@ export { f32_gelu_tanh, f32_gelu_erf, f32_gelu_quick, f32_selu, f32_silu, f32_si
 export { f32_softmax } from './softmax';
 export { f32_kv_write, bf16_kv_write } from './pages';
 export { i8_kv_write, i16_kv_write } from './pages_int';
+export { s8_kv_write } from './pages_smooth';
 export { f32_attention, f32_bf16kv_attention } from './attention';
 export { f32_i8kv_attention, f32_i16kv_attention } from './attention_int';
+export { f32_s8kv_attention, f32_s8kv_attention_probs } from './attention_smooth';
 export { f32_rope_inv_freq, f32_rope_table, f32_rope } from './rope';
 export { f32_patchify, f32_pixel_shuffle, f32_all_zero } from './vision';
 export { f32_argmax, f64_cross_entropy } from './head';

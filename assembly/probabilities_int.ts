@@ -31,7 +31,7 @@ function constant(i: usize): v128 {
 /** 2^x for x <= 0, relative error 3e-6; 0 below 2^−126, NaN stays NaN. */
 // @ts-ignore: decorator
 @inline
-function exp2Approximate(x: v128): v128 {
+export function exp2Approximate(x: v128): v128 {
   const tiny = f32x4.lt(x, constant(1));
   const shifted = f32x4.add(x, constant(0));
   const f = f32x4.sub(x, f32x4.sub(shifted, constant(0)));

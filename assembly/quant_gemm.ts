@@ -52,7 +52,7 @@ export function f32_i4w_gemv(out: usize, x: usize, w: usize, bias: usize, N: usi
 }
 
 /** Which form of the 7-bit dot product the relaxed build uses, see quant_relaxed.ts. No result depends on it. */
-let singleDot: bool = false;
+export let singleDot: bool = false;
 
 export function set_dot_form(form: i32): void {
   singleDot = form == 1;

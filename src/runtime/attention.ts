@@ -1,6 +1,6 @@
 import type { Axis } from './call.js';
 import type { Engine } from './engine.js';
-import { PAGE_KERNELS, PAGE_KEYS, type PageDtype } from './pages.js';
+import { PAGE_KERNELS, PAGE_KEYS, type PageDtype, type PageKernels } from './pages.js';
 import { evenAxis, unitStep } from './splits.js';
 import type { Steps } from './steps.js';
 import type { Tensor } from './tensor.js';
@@ -71,7 +71,9 @@ export function* attend(
   const step = engine.relaxed && !dtype.startsWith('int') ? STEP_QUERIES_RELAXED : STEP_QUERIES;
   const scratchBytes = 4 * Math.min(rows, step) * Math.ceil(Math.max(keys, 1) / PAGE_KEYS) * PAGE_KEYS;
   const mark = engine.activations.mark();
-  const scratch = engine.activations.allocate(scratchBytes * (probs ? 1 : engine.threads));
+  const kernels: PageKernels = PAGE_KERNELS[dtype];
+  const parts = probs ? (kernels.watched ? 2 : 1) : engine.threads;
+  const scratch = engine.activations.allocate(scratchBytes * parts);
   const heads = isGrouped && rows <= step ? kvHeads : 1;
   const sizes = [rows, seen, start, headDim, ld, ld, scale, heads, shape.pageCount];
   const args = [out.pointer, q.pointer, pages, scratch, ...sizes];
@@ -81,8 +83,7 @@ export function* attend(
       heads > 1
         ? [headAxis(engine.threads, shape, rows)]
         : attentionAxes(shape, rows, step, ld, group, isGrouped, start);
-    const kernel = PAGE_KERNELS[dtype].attention;
-    yield* engine.steps({ kernel, args, axes, scratch: { arg: 3, bytes: scratchBytes } });
+    yield* engine.steps({ kernel: kernels.attention, args, axes, scratch: { arg: 3, bytes: scratchBytes } });
   }
   engine.activations.release(mark);
   return out;
@@ -128,6 +129,8 @@ function* watched(
   probs: Probabilities,
 ): Steps<void> {
   const heads = q.columns / headDim;
+  const kernels: PageKernels = PAGE_KERNELS[dtype];
+  const kernel = kernels.watched ?? kernels.attention;
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < q.rows; row += STEP_QUERIES_RELAXED) {
       const rows = Math.min(STEP_QUERIES_RELAXED, q.rows - row);
@@ -141,7 +144,7 @@ function* watched(
       part[4] = rows;
       part[5] = visible;
       part[6] = start;
-      engine.call({ kernel: PAGE_KERNELS[dtype].attention, args: part });
+      engine.call({ kernel, args: part });
       yield* engine.drain();
       probs(head, row, rows, args[3], Math.ceil(visible / PAGE_KEYS) * PAGE_KEYS);
       yield;

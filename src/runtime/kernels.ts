@@ -187,6 +187,25 @@ export interface Kernels {
   f32_i8kv_attention: Attention;
   /** Over pages of int16; the probabilities' scale also keeps their sum over a page under 65536 (max error sum/130942). */
   f32_i16kv_attention: Attention;
+  /**
+   * Relaxed build only (the plain one's traps), start 0 and headDim <= 128: all keys and values of each head, in int8 less their
+   * mean over all of them, which changes no softmax and is added to the mixture. K as `[16][ceil(headDim/4)][8][4]` (four
+   * channels side by side), V as `[ceil(headDim/8)][32][8][4]` (four keys), 128 float32 scales of K, max|k − mean|/127, 128
+   * int32 −64·Σ of a key's integers, the scales of V's channels in this page, max|v − mean|/127; and in a head's first page the means
+   * of V's channels, √(mean ‖k − mean‖²), and 0, or NaN where a key is not finite.
+   */
+  s8_kv_write: KvWrite;
+  /**
+   * Over such pages, in bytes for the 7-bit dot product: a query in 7 bits where that changes its scores by at most 0.05 powers of
+   * two in the mean (by its largest channel and the keys' size), else in 14 (below
+   * 1e-34 it is 0); a page's probabilities to 14 bits by their largest, or 7
+   * where that adds at most 5e-4 to the square of the output's error in parts of the output's own, values taken as
+   * independent. Sums are exact; where every row sees all keys, a
+   * row's result depends on that row alone. `probs` is scratch only.
+   */
+  f32_s8kv_attention: Attention;
+  /** The same bits, and the probabilities as they were used at `probs`, which is twice as long. */
+  f32_s8kv_attention_probs: Attention;
   /** In place: softmax over the first n of each row's ld values. Rows of −Infinity only are not allowed. */
   f32_softmax(x: number, rows: number, n: number, ld: number): void;
 

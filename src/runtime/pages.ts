@@ -4,17 +4,34 @@ import type { Kernels } from './kernels.js';
 /** Keys in one page of the attention kernels. */
 export const PAGE_KEYS = 128;
 
-/** How a page stores keys and values. */
-export type PageDtype = 'float32' | 'bfloat16' | 'int8' | 'int16';
+/** The most channels of a head that smoothed pages take. */
+export const SMOOTH_HEAD_DIM = 128;
+
+/** How a page that keys are added to one after the other stores them and values. */
+export type CachePageDtype = 'float32' | 'bfloat16' | 'int8' | 'int16';
+
+/** How a page stores keys and values. `smooth8`: all keys of a head written at once, in the relaxed build alone. */
+export type PageDtype = CachePageDtype | 'smooth8';
 
 /** Bytes of one page: K and V of 128 keys for one key/value head, and their scales (see Kernels.f32_kv_write and on). */
 export function pageBytes(headDim: number, dtype: PageDtype = 'float32'): number {
   const channels = Math.ceil(headDim / 8) * 8;
+  if (dtype === 'smooth8') {
+    const values = PAGE_KEYS * (4 * Math.ceil(headDim / 4) + channels);
+    return values + 2 * 4 * PAGE_KEYS + 2 * 4 * channels + 16;
+  }
   if (dtype === 'float32') return 4 * PAGE_KEYS * (headDim + channels);
   if (dtype === 'bfloat16') return 2 * PAGE_KEYS * (headDim + channels);
   const scales = 2 * 4 * PAGE_KEYS;
   const pairs = Math.ceil(headDim / 2);
   return (dtype === 'int8' ? 1 : 2) * PAGE_KEYS * (2 * pairs + channels) + scales;
+}
+
+export interface PageKernels {
+  write: keyof Kernels;
+  attention: keyof Kernels;
+  /** Where `attention` leaves no probabilities: the kernel that does, in twice the scratch. */
+  watched?: keyof Kernels;
 }
 
 /** The kernels that write keys and values to pages of a dtype, and that attend to them. */
@@ -23,7 +40,8 @@ export const PAGE_KERNELS = {
   bfloat16: { write: 'bf16_kv_write', attention: 'f32_bf16kv_attention' },
   int8: { write: 'i8_kv_write', attention: 'f32_i8kv_attention' },
   int16: { write: 'i16_kv_write', attention: 'f32_i16kv_attention' },
-} as const satisfies Record<PageDtype, { write: keyof Kernels; attention: keyof Kernels }>;
+  smooth8: { write: 's8_kv_write', attention: 'f32_s8kv_attention', watched: 'f32_s8kv_attention_probs' },
+} as const satisfies Record<PageDtype, PageKernels>;
 
 /** A page's contents as float32: channel `d` of the key and of the value in a slot. */
 export interface PageReader {
@@ -32,7 +50,12 @@ export interface PageReader {
 }
 
 /** Reads a page in place: good until the memory grows or the page is written. */
-export function readPage(engine: Engine, pointer: number, headDim: number, dtype: PageDtype): PageReader {
+export function readPage(
+  engine: Engine,
+  pointer: number,
+  headDim: number,
+  dtype: CachePageDtype,
+): PageReader {
   if (dtype === 'int8' || dtype === 'int16') return readIntPage(engine, pointer, headDim, dtype);
   const values = PAGE_KEYS * headDim;
   const count = values + PAGE_KEYS * Math.ceil(headDim / 8) * 8;

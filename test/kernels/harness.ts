@@ -46,6 +46,11 @@ export function isRelaxed(): boolean {
 /** One test of the plain build, and one of the relaxed build where the engine has relaxed SIMD. */
 export function testBuilds(title: string, body: () => void): void {
   test(title, body);
+  testRelaxed(title, body);
+}
+
+/** A test of the relaxed build alone. */
+export function testRelaxed(title: string, body: () => void): void {
   relaxed ??= instantiate(KERNELS_RELAXED_WASM_BASE64);
   const name = `relaxed build: ${title}`;
   if (!relaxed) {
