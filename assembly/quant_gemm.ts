@@ -8,6 +8,7 @@ import { emptyProduct } from './gemm_tile';
 import { blocksOf, I4, I8, recordBytes, rowRecord } from './quant';
 import { quantGemv } from './quant_gemv';
 import { relaxedTiles } from './quant_relaxed';
+import { q_rows_i4w, q_rows_i8w, q_rows_i8w_fine } from './quant_rows';
 import { SPREAD_BYTES, SPREAD_ROWS, spreadHigh, spreadRecord, spreadRows } from './quant_spread';
 import { plainTiles } from './quant_tile';
 import { quantTotals, rowScratch } from './scratch';
@@ -33,6 +34,21 @@ export function f32_i4w_gemm(
   out: usize, qa: usize, w: usize, bias: usize, M: usize, N: usize, K: usize, ldc: usize,
 ): void {
   gemm(I4, out, qa, w, bias, M, N, K, ldc);
+}
+
+export function f32_i8w_gemv(out: usize, x: usize, w: usize, bias: usize, N: usize, K: usize): void {
+  q_rows_i8w(rowScratch, x, 1, K, K);
+  f32_i8w_gemm(out, rowScratch, w, bias, 1, N, K, N);
+}
+
+export function f32_i8w_fine_gemv(out: usize, x: usize, w: usize, bias: usize, N: usize, K: usize): void {
+  q_rows_i8w_fine(rowScratch, x, 1, K, K);
+  f32_i8w_gemm(out, rowScratch, w, bias, 1, N, K, N);
+}
+
+export function f32_i4w_gemv(out: usize, x: usize, w: usize, bias: usize, N: usize, K: usize): void {
+  q_rows_i4w(rowScratch, x, 1, K, K);
+  f32_i4w_gemm(out, rowScratch, w, bias, 1, N, K, N);
 }
 
 /** Which form of the 7-bit dot product the relaxed build uses, see quant_relaxed.ts. No result depends on it. */

@@ -16,7 +16,7 @@
  * higher bytes do), one for each weight; for I4 the float32 scale · f32(Σ v), for the weights' minimum.
  */
 import { blockOf, I4, I8, I8_BLOCK, ROW_HEAD, ROW_HIGH, ROW_SHIFT, ROW_TERM, rowRecord } from './quant';
-import { rowScratch } from './scratch';
+import { panelScratch } from './scratch';
 
 const SMALLEST: f32 = reinterpret<f32>(0x0d800000); // 2⁻¹⁰⁰
 const OFFSET_LIMIT: f32 = 1.0 / 16384.0;
@@ -88,9 +88,9 @@ function blockAt(dtype: i32, x: usize, k: usize, K: usize): usize {
 
 /** A copy of the last values of a row, zeros behind them. */
 function filledUp(x: usize, count: usize): usize {
-  memory.fill(rowScratch, 0, I8_BLOCK << 2);
-  memory.copy(rowScratch, x, count << 2);
-  return rowScratch;
+  memory.fill(panelScratch, 0, I8_BLOCK << 2);
+  memory.copy(panelScratch, x, count << 2);
+  return panelScratch;
 }
 
 // @ts-ignore: decorator

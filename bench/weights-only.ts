@@ -18,7 +18,7 @@ import { type Timing, timing } from './timing.js';
 const CONTEXT = 128;
 const TURNS = 40;
 const WARM = 6;
-const PRODUCT = /_gemm$/;
+const PRODUCT = /_gem[mv]$/;
 
 /** For one thread: what workers call is not seen. */
 export async function benchDecode({ size, folder, configuration }: Job, say: Say): Promise<void> {

@@ -50,6 +50,11 @@ export interface Kernels {
   f32_i8w_gemm: QuantizedGemm;
   /** Weights in panels of int4; qa from q_rows_i4w. */
   f32_i4w_gemm: QuantizedGemm;
+  /** One row x, quantised on the way as q_rows_i8w does: the bits of both kernels one after the other. K <= GEMV_MOST_K. */
+  f32_i8w_gemv: QuantizedGemv;
+  /** The same as q_rows_i8w_fine does. */
+  f32_i8w_fine_gemv: QuantizedGemv;
+  f32_i4w_gemv: QuantizedGemv;
   /** out[i] = row ids[i] of a quantised matrix with K columns: scale · q, exact; + minimum, rounded; ids int32, each in range. */
   f32_i8w_gather(out: number, w: number, ids: number, count: number, K: number): void;
   f32_i4w_gather(out: number, w: number, ids: number, count: number, K: number): void;
@@ -266,6 +271,12 @@ export type QuantizedGemm = (
   K: number,
   ldc: number,
 ) => void;
+
+/** May be split over panels (w advances by weightBytes('panel', dtype, 8, K), out and bias by 8 columns). */
+export type QuantizedGemv = (out: number, x: number, w: number, bias: number, N: number, K: number) => void;
+
+/** A row's integers lie in the kernels' scratch. */
+export const GEMV_MOST_K = 65536;
 
 export type KvWrite = (
   pages: number,

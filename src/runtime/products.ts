@@ -1,5 +1,5 @@
 import type { Engine } from './engine.js';
-import type { Kernels } from './kernels.js';
+import { GEMV_MOST_K, type Kernels } from './kernels.js';
 import { quantizedRowBytes } from './quantized-rows.js';
 import { evenAxis, productSteps } from './splits.js';
 import type { Steps } from './steps.js';
@@ -46,6 +46,7 @@ export function* products(
     const { dtype, K } = linear.weight;
     if (outs[i].size === 0) continue;
     if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
+    else if (M === 1 && K <= GEMV_MOST_K) yield* rowProduct(engine, outs[i], x, linear);
     else {
       const kernel = dtype === 'I4' ? 'q_rows_i4w' : linear.fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
       const rowBytes = quantizedRowBytes(dtype, K);
@@ -112,6 +113,19 @@ function quantizedProduct(
   const { N, K } = weight;
   const args = [out.pointer, rows, weight.pointer, bias ? bias.pointer : 0, out.rows, N, K, N];
   return split(engine, out, weight, args, STEP_QUANTIZED_ROWS, rowBytes);
+}
+
+/** One row, quantised within the call: a call of its own would cost more than it computes. */
+function rowProduct(engine: Engine, out: Tensor, x: Tensor, { weight, bias, fine }: Linear): Steps<void> {
+  const { N, K, dtype } = weight;
+  const { panelStep } = productSteps(engine.threads, 1, 1, Math.ceil(N / 8), 8 * K);
+  const moves = [0, 4, 2, panelBytes(dtype, K) / 8];
+  if (bias) moves.push(3, 4);
+  return engine.steps({
+    kernel: dtype === 'I4' ? 'f32_i4w_gemv' : fine ? 'f32_i8w_fine_gemv' : 'f32_i8w_gemv',
+    args: [out.pointer, x.pointer, weight.pointer, bias ? bias.pointer : 0, N, K],
+    axes: [{ size: 4, units: N, step: 8 * panelStep, moves }],
+  });
 }
 
 /** A product's call, split over columns and rows. @param args out, rows, weight, bias, M, N … */

@@ -305,6 +305,35 @@ for (const variant of VARIANTS) {
       }
     });
 
+    test(`${title}: one row quantised on the way has the bits of both kernels, whole and split over panels`, () => {
+      for (const K of [1, 31, 64, 70, 576, 1537, 12288]) {
+        const N = K > 2000 ? 24 : 53;
+        const { build, form, fine } = variant;
+        const x = normals(K, K);
+        x[K >> 1]! *= 500;
+        const w = randomMatrix(dtype, N, K, K);
+        const bias = normals(N, 2);
+        const want = modelled(variant, x, w, 1, bias);
+        build.reset();
+        build.kernels.set_dot_form(form);
+        const [row, biases] = [build.floats(x), build.floats(bias)];
+        const panels = build.area(weightBytes('panel', dtype, N, K));
+        panels.set(packed(w));
+        const { f32_i4w_gemv, f32_i8w_gemv, f32_i8w_fine_gemv } = build.kernels;
+        const gemv = dtype === 'I4' ? f32_i4w_gemv : fine ? f32_i8w_fine_gemv : f32_i8w_gemv;
+        for (const step of [N, 16]) {
+          const out = build.floats(new Float32Array(N).fill(-7));
+          for (let n = 0; n < N; n += step) {
+            const at = panels.byteOffset + weightBytes('panel', dtype, n, K);
+            const columns = Math.min(step, N - n);
+            gemv(out.byteOffset + 4 * n, row.byteOffset, at, biases.byteOffset + 4 * n, columns, K);
+          }
+          build.checkGuards(`${title}: K ${K}`);
+          sameBits(out, want, `${title}: K ${K}, steps of ${step}`);
+        }
+      }
+    });
+
     test(`${title}: no terms give the bias or zero`, () => {
       const w = matrix(
         dtype,

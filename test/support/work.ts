@@ -39,6 +39,12 @@ const quantizedGemm =
     product: { pointer, macs: M * N * K, bytes: weightBytes('panel', dtype, N, K) },
   });
 
+const quantizedGemv =
+  (dtype: PanelDtype): Counter<'f32_i8w_gemv'> =>
+  (_out, _x, pointer, _bias, N, K) => ({
+    product: { pointer, macs: N * K, bytes: weightBytes('panel', dtype, N, K) },
+  });
+
 /** A strip of rows is multiplied with the keys that its last row sees. */
 const attention: Counter<'f32_attention'> = (...args) => {
   const [, , , , rows, keys, causalStart, headDim, , , , heads] = args;
@@ -53,6 +59,9 @@ const COUNTERS: Counters = {
   f32_f16w_gemm: gemm('F16'),
   f32_i8w_gemm: quantizedGemm('I8'),
   f32_i4w_gemm: quantizedGemm('I4'),
+  f32_i8w_gemv: quantizedGemv('I8'),
+  f32_i8w_fine_gemv: quantizedGemv('I8'),
+  f32_i4w_gemv: quantizedGemv('I4'),
   f32_attention: attention,
 };
 
