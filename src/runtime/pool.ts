@@ -89,10 +89,10 @@ export class WorkerPool {
     return this.#starting;
   }
 
-  /** Calls that are not done yet, or that failed unheard of. */
+  /** Calls that are not done yet, or 1 where one failed: a run must not end without a look at it. */
   get pending(): number {
     if (this.#ended) return 0;
-    return this.#undone || (this.#failsUnheard ? 1 : 0);
+    return this.#undone || (this.#failure || this.#failsUnheard ? 1 : 0);
   }
 
   get #undone(): number {
@@ -150,7 +150,7 @@ export class WorkerPool {
   /** The end of a run: passes over what is left of it and has calls carried out again. */
   async settle(): Promise<void> {
     if (this.#undone > 0) this.skip();
-    while (this.pending > 0) {
+    while (!this.#ended && (this.#undone > 0 || this.#failsUnheard)) {
       const next = this.#next(this.#produced);
       if (next === undefined) await turn();
       else if (!this.#take()) await this.#reached(next);
