@@ -8,6 +8,7 @@ export { q_rows_i8w, q_rows_i8w_fine, q_rows_i4w } from './quant_rows';
 export {
   f32_i8w_gemm, f32_i4w_gemm, f32_i8w_gemv, f32_i8w_fine_gemv, f32_i4w_gemv, set_dot_form,
 } from './quant_gemm';
+export { dot_probe } from './dot_probe';
 export { f32_i8w_gather, f32_i4w_gather } from './quant_gather';
 export {
   panel8_pack_32, panel8_pack_16, f32_f32w_gather, f32_bf16w_gather, f32_f16w_gather, f32_bf16_unpack, f32_f16_unpack,

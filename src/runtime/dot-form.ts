@@ -4,43 +4,36 @@
  * elsewhere, where two instructions and an addition (PAIRS) are better. Nothing but the clock tells.
  */
 import type { Kernels } from './kernels.js';
-import { quantizedRowBytes } from './quantized-rows.js';
-import { weightBytes } from './weight.js';
 
 export const DOT_FORM_PAIRS = 0;
 export const DOT_FORM_QUADS = 1;
 export type DotForm = typeof DOT_FORM_PAIRS | typeof DOT_FORM_QUADS;
 
-const PAGE_BYTES = 65536;
-const M = 16;
-const N = 64;
-const K = 256;
-/** Calls of 5 to 20 µs each, so that a round is long beside a browser's clock of 0.1 ms; the first rounds run unoptimised. */
-const ROUNDS = 6;
-const CALLS = 64;
+const MEMORY_PAGES = 16;
+const MOST_PAGES = 65536;
+/**
+ * Rounds of 0.2 to 0.6 ms, long beside a browser's clock of 0.1 ms and short beside the times that other programs take a core for.
+ * The first ones run unoptimised, in which the faster form is the faster one too.
+ */
+const ROUNDS = 12;
+const CALLS = 8;
+const TURNS = 10_000;
 
 /**
- * Times both forms in turns, 10 to 20 ms in all.
+ * Times both forms in turns, some 10 ms in all.
  *
  * @param module the relaxed build for unshared memory, compiled
  * @returns what to give to `set_dot_form` of every instance of it
  */
 export function fasterDotForm(module: WebAssembly.Module): DotForm {
-  const memory = new WebAssembly.Memory({ initial: 16, maximum: PAGE_BYTES });
+  const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: MOST_PAGES });
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const kernels = exports as unknown as Kernels & { heap_base(): number };
-  const x = (kernels.heap_base() + 63) & ~63;
-  const rows = x + 4 * M * K;
-  const weights = rows + M * quantizedRowBytes('I8', K);
-  const out = weights + weightBytes('panel', 'I8', N, K);
-  kernels.q_rows_i8w(rows, x, M, K, K);
-
+  const { dot_probe } = exports as unknown as Kernels;
   const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (let round = 0; round < ROUNDS; round++) {
     for (const form of [DOT_FORM_PAIRS, DOT_FORM_QUADS]) {
-      kernels.set_dot_form(form);
       const started = performance.now();
-      for (let call = 0; call < CALLS; call++) kernels.f32_i8w_gemm(out, rows, weights, 0, M, N, K, N);
+      for (let call = 0; call < CALLS; call++) dot_probe(form, TURNS);
       least[form] = Math.min(least[form]!, performance.now() - started);
     }
   }

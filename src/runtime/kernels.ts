@@ -63,6 +63,8 @@ export interface Kernels {
    * result depends on it, only the speed (see dot-form.ts). The plain build has one form and takes no notice.
    */
   set_dot_form(form: number): void;
+  /** Computes 8 · turns of that product in a form, for the clock; 0 in the plain build. */
+  dot_probe(form: number, turns: number): number;
 
   // ---- panels ---------------------------------------------------------------------------------------------------
   /** One panel `[K][8]` of 4-byte elements from `rows` (1..8) rows of K elements, row r at src + 4·r·ld (src of any alignment). */

@@ -19,6 +19,7 @@ const arity: Record<keyof Kernels, number> = {
   f32_i8w_gather: 5,
   f32_i4w_gather: 5,
   set_dot_form: 1,
+  dot_probe: 2,
   panel8_pack_32: 5,
   panel8_pack_16: 5,
   f32_f32w_gather: 5,
