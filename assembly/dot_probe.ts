@@ -9,7 +9,7 @@ export function dot_probe(form: i32, turns: i32): i32 {
   return form ? products(true, turns) : products(false, turns);
 }
 
-/** Four weights × two rows: what they are does not matter, but no two products are the same, in a turn or from turn to turn. */
+/** Four weights × two rows: what they are does not matter, but no two products of a turn, or of turns, are the same. */
 // @ts-ignore: decorator
 @inline
 function products(single: bool, turns: i32): i32 {
