@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url';
 
 const VERSION = '26';
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build', 'current-node');
-// On Linux the package's binary is named after the platform alone.
 const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
 const binary = join(folder, 'node_modules', name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
 

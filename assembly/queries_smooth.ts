@@ -12,8 +12,8 @@ const LEVELS: f32 = 63;
 const FINE_LEVELS: f32 = 8191;
 /**
  * What 7 bits may change a score by, the root mean square over the head's keys, in powers of two: 3.5 % of a
- * probability.
- * Scores with a deviation of 2 have as much from the 7 bits of the rows that queries and keys are products of.
+ * probability. Scores with a deviation of 2 have as much from the 7 bits of the rows that queries and keys are products
+ * of.
  */
 const NOISE: f32 = 0.05;
 /** A query's root mean square error in 7 bits in parts of its largest channel: a step, 1/63, over √12. */

@@ -1,7 +1,7 @@
 /**
  * The longest stretch that each stage keeps the event loop waiting: `node build/bench/turns.js [PATTERN] [THREADS]`, of the
- * model where the pattern begins with 256M. The promise is a turn every 20 ms. Stretches are in processor time of the main thread where Linux tells it (a busy machine then does not
- * count), else by the clock.
+ * model where the pattern begins with 256M. The promise is a turn every 20 ms. Stretches are in processor time of the main
+ * thread where Linux tells it (a busy machine then does not count), else by the clock.
  */
 import { readFileSync } from 'node:fs';
 import jpegJs from 'jpeg-js';

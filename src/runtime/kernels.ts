@@ -198,12 +198,10 @@ export interface Kernels {
    */
   s8_kv_write: KvWrite;
   /**
-   * Over such pages, in bytes for the 7-bit dot product: a query in 7 bits where that changes its scores by at most 0.05 powers of
-   * two in the mean (by its largest channel and the keys' size), else in 14 (below
-   * 1e-34 it is 0); a page's probabilities to 14 bits by their largest, or 7
-   * where that adds at most 5e-4 to the square of the output's error in parts of the output's own, values taken as
-   * independent. Sums are exact; where every row sees all keys, a
-   * row's result depends on that row alone. `probs` is scratch only.
+   * Over such pages, in bytes for the 7-bit dot product: a query in 7 bits where that changes its scores by at most 0.05 powers
+   * of two in the mean (by its largest channel and the keys' size), else in 14 (below 1e-34 it is 0); a page's probabilities to
+   * 14 bits by their largest, or 7 where that adds at most 5e-4 to the square of the output's error in parts of the output's
+   * own, values taken as independent. Sums are exact; where every row sees all keys, a row's result depends on that row alone. `probs` is scratch only.
    */
   f32_s8kv_attention: Attention;
   /** The same bits, and the probabilities as they were used at `probs`, which is twice as long. */
