@@ -246,7 +246,7 @@ export class Engine {
       const signal = options.whole ? undefined : given;
       await this.#start();
       const mark = this.activations.mark();
-      const skip = () => this.#pool?.skip();
+      const skip = () => this.#pool?.skip(abortError(signal!));
       signal?.addEventListener('abort', skip);
       try {
         return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal), signal);
