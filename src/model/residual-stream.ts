@@ -9,7 +9,8 @@ import type { Weight } from '../runtime/weight.js';
  */
 export class ResidualStream {
   readonly #ops: Ops;
-  readonly #hidden: Tensor;
+  /** [rows, hidden_size], without what is still to be added. */
+  readonly hidden: Tensor;
   /** [rows, hidden_size], in the scope that the stream was made in. */
   readonly branch: Tensor;
   #isPending = false;
@@ -17,19 +18,19 @@ export class ResidualStream {
   /** @param hidden [rows, hidden_size], changed in place */
   constructor(ops: Ops, hidden: Tensor) {
     this.#ops = ops;
-    this.#hidden = hidden;
+    this.hidden = hidden;
     this.branch = ops.engine.tensor(hidden.rows, hidden.columns);
   }
 
   /** The norm of the hidden states, in the place of the branch. */
   layerNorm({ weight, bias }: { weight: Weight; bias: Weight }, eps: number): Tensor {
-    this.#ops.layerNorm(this.branch, this.#hidden, weight, bias, eps, this.#pending());
+    this.#ops.layerNorm(this.branch, this.hidden, weight, bias, eps, this.#pending());
     return this.branch;
   }
 
   /** The same. */
   rmsNorm(weight: Weight, eps: number): Tensor {
-    this.#ops.rmsNorm(this.branch, this.#hidden, weight, eps, this.#pending());
+    this.#ops.rmsNorm(this.branch, this.hidden, weight, eps, this.#pending());
     return this.branch;
   }
 
@@ -41,8 +42,8 @@ export class ResidualStream {
   /** Adds what is still to be added, and gives the hidden states. */
   settled(): Tensor {
     const branch = this.#pending();
-    if (branch) this.#ops.add(this.#hidden, branch);
-    return this.#hidden;
+    if (branch) this.#ops.add(this.hidden, branch);
+    return this.hidden;
   }
 
   #pending(): Tensor | undefined {

@@ -58,6 +58,8 @@ export class Engine {
   );
   /** Calls since the last pause. */
   #written = 0;
+  /** Where calls are written down for `repeat` too. */
+  #recorded: KernelCall[] | undefined;
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
@@ -92,8 +94,9 @@ export class Engine {
     const threads = module ? oneThread(options.threads) : await threadCount(options.threads);
     const { memory, bytes } = newMemory(maximumBytes, threads > 1);
     const compiled = module ?? (await kernelsModule(useRelaxed(options.relaxed), threads > 1));
-    const instance = await instantiate<Record<string, unknown>>(compiled, { env: { memory } });
-    const kernels = instance.exports as unknown as ModuleExports;
+    const { instance } = await instantiate(compiled, { env: { memory } });
+    // As they are: the loader's own wrap each call, for arguments that may be left out.
+    const kernels = { ...instance.exports } as unknown as ModuleExports;
     const relaxed = kernels.is_relaxed() === 1;
     if (module) checkRelaxed(relaxed, options.relaxed);
     const dotForm = relaxed ? await relaxedDotForm(module) : DOT_FORM_PAIRS;
@@ -148,6 +151,7 @@ export class Engine {
   /** Writes a kernel call down. */
   call(call: KernelCall): void {
     this.#queue.push(call);
+    this.#recorded?.push(call);
     this.#written++;
   }
 
@@ -157,6 +161,30 @@ export class Engine {
     if (this.#written < PAUSE_CALLS) return;
     this.#written = 0;
     yield;
+  }
+
+  /**
+   * The calls of a computation as it goes on, for `repeat`, their arguments copies that may be changed; nothing where it uploads
+   * values too, which would not come again.
+   */
+  *record(compute: () => Steps<void>): Steps<readonly KernelCall[] | undefined> {
+    this.#recorded = [];
+    try {
+      yield* compute();
+      return this.#recorded?.map((call) => ({ ...call, args: [...call.args] }));
+    } finally {
+      this.#recorded = undefined;
+    }
+  }
+
+  /** Writes calls down once more, with pauses. */
+  *repeat(calls: readonly KernelCall[]): Steps<void> {
+    for (const call of calls) {
+      this.call(call);
+      if (this.#written < PAUSE_CALLS) continue;
+      this.#written = 0;
+      yield;
+    }
   }
 
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
@@ -218,6 +246,7 @@ export class Engine {
   }
 
   #uploadPlace(values: number): number {
+    this.#recorded = undefined;
     // What is free among the activations may still be in use by calls that wait.
     if (this.#queue.pending === 0) return this.activations.allocate(4 * values);
     const { bytes } = this.#uploads;
