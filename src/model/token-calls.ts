@@ -72,7 +72,8 @@ function placeOf(
   { hidden, branch }: ResidualStream,
 ): number[] | undefined {
   const isWatched = observers.tap || observers.hidden || observers.layers || observers.attentions;
-  if (isWatched || tokens.batch !== 1 || tokens.count !== 1 || !(layers instanceof HeldLayers)) return undefined;
+  if (isWatched || tokens.batch !== 1 || tokens.count !== 1 || !(layers instanceof HeldLayers))
+    return undefined;
   const [run] = tokens.rows[0].runs;
   if (!run.isKey || run.lastColumn !== undefined) return undefined;
   const { activations, threads } = engine;

@@ -58,6 +58,8 @@ export class Engine {
   );
   /** Calls since the last pause. */
   #written = 0;
+  /** Whether calls were written down since the run began or last waited: some of them may not be done. */
+  #mayWait = false;
   /** Where calls are written down for `repeat` too. */
   #recorded: KernelCall[] | undefined;
   readonly #mayStartNone: boolean;
@@ -153,6 +155,7 @@ export class Engine {
     this.#queue.push(call);
     this.#recorded?.push(call);
     this.#written++;
+    this.#mayWait = true;
   }
 
   /** The same, with a pause after every dozen of calls. */
@@ -188,8 +191,9 @@ export class Engine {
   }
 
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
-  drain(): Steps<void> {
-    return this.#queue.drain();
+  *drain(): Steps<void> {
+    yield* this.#queue.drain();
+    this.#mayWait = false;
   }
 
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
@@ -247,8 +251,9 @@ export class Engine {
 
   #uploadPlace(values: number): number {
     this.#recorded = undefined;
-    // What is free among the activations may still be in use by calls that wait.
-    if (this.#queue.pending === 0) return this.activations.allocate(4 * values);
+    // What is free among the activations may still be in use by calls that wait. (Whether one does depends on chance, and
+    // addresses should not: `record`.)
+    if (!this.#mayWait) return this.activations.allocate(4 * values);
     const { bytes } = this.#uploads;
     const pointer = this.#uploads.allocate(4 * values);
     // So may be what the heap had to give.
@@ -274,6 +279,7 @@ export class Engine {
       this.#look(given);
       const signal = options.whole ? undefined : given;
       await this.#start();
+      this.#mayWait = false;
       const mark = this.activations.mark();
       const skip = () => this.#pool?.skip(abortError(signal!));
       signal?.addEventListener('abort', skip);

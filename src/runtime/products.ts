@@ -40,16 +40,13 @@ export function* products(
   const M = x.size / linears[0].weight.K;
   if (M === 1 && !given && isRun(linears)) return yield* productOfRun(engine, x, linears);
   const outs = given ?? linears.map(({ weight: { N } }) => engine.tensor(M, N));
-  if (M === 1 && linears.every(takesRow)) {
-    for (let i = 0; i < outs.length; i++) yield* rowProduct(engine, outs[i], x, linears[i]);
-    return outs as Tensor[];
-  }
   const mark = engine.activations.mark();
   const quantized = new Map<keyof Kernels, number>();
   for (const [i, linear] of linears.entries()) {
     const { dtype, K } = linear.weight;
     if (outs[i].size === 0) continue;
     if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
+    else if (M === 1 && K <= GEMV_MOST_K) yield* rowProduct(engine, outs[i], x, linear);
     else {
       const kernel = dtype === 'I4' ? 'q_rows_i4w' : linear.fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
       const rowBytes = quantizedRowBytes(dtype, K);
@@ -60,11 +57,6 @@ export function* products(
   }
   engine.activations.release(mark);
   return [...outs];
-}
-
-/** Whether one row is quantised within its product. */
-function takesRow({ weight: { dtype, N, K } }: Linear): boolean {
-  return isQuantized(dtype) && N > 0 && K <= GEMV_MOST_K;
 }
 
 /** Whether several weights follow each other in memory so that together they are one matrix of whole panels. */
