@@ -162,12 +162,12 @@ export class WeightReader {
       try {
         await source.read(offset, into, signal);
       } catch (error) {
-        if (!isStale(into)) throw error;
+        if (!isStale(into, length)) throw error;
       }
       checkSignal(signal);
       void this.#engine.kernels;
       // Memory that grew under the read has another buffer, which may lack what was read.
-      if (isStale(into)) continue;
+      if (isStale(into, length)) continue;
       if (into !== place) this.#engine.u8(pointer, length).set(into);
       return;
     }
@@ -206,8 +206,8 @@ export class WeightReader {
 }
 
 /** Whether the memory behind a view went away, as a WebAssembly memory's does when it grows. */
-function isStale(view: Uint8Array): boolean {
-  return view.length === 0;
+function isStale(view: Uint8Array, length: number): boolean {
+  return view.length < length;
 }
 
 /**

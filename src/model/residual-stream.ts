@@ -10,7 +10,8 @@ import type { Weight } from '../runtime/weight.js';
  */
 export class ResidualStream {
   readonly #ops: Ops;
-  readonly #hidden: Tensor;
+  /** [rows, hidden_size], without what is still to be added. */
+  readonly hidden: Tensor;
   /** [rows, hidden_size], in the scope that the stream was made in. */
   readonly branch: Tensor;
   #isPending = false;
@@ -18,7 +19,7 @@ export class ResidualStream {
   /** @param hidden [rows, hidden_size], changed in place */
   constructor(ops: Ops, hidden: Tensor) {
     this.#ops = ops;
-    this.#hidden = hidden;
+    this.hidden = hidden;
     this.branch = ops.engine.tensor(hidden.rows, hidden.columns);
   }
 
@@ -27,12 +28,12 @@ export class ResidualStream {
    * values go to the branch's place.
    */
   layerNorm({ weight, bias }: { weight: Weight; bias: Weight }, eps: number): Prepared {
-    return this.#ops.layerNorm(this.branch, this.#hidden, weight, bias, eps, this.#pending());
+    return this.#ops.layerNorm(this.branch, this.hidden, weight, bias, eps, this.#pending());
   }
 
   /** The same. */
   rmsNorm(weight: Weight, eps: number): Prepared {
-    return this.#ops.rmsNorm(this.branch, this.#hidden, weight, eps, this.#pending());
+    return this.#ops.rmsNorm(this.branch, this.hidden, weight, eps, this.#pending());
   }
 
   /** The branch now holds what is to be added. */
@@ -43,8 +44,8 @@ export class ResidualStream {
   /** Adds what is still to be added, and gives the hidden states. */
   settled(): Tensor {
     const branch = this.#pending();
-    if (branch) this.#ops.add(this.#hidden, branch);
-    return this.#hidden;
+    if (branch) this.#ops.add(this.hidden, branch);
+    return this.hidden;
   }
 
   #pending(): Tensor | undefined {

@@ -10,6 +10,7 @@ import { ResidualStream } from './residual-stream.js';
 import { scaleFrequencies } from './rope-scaling.js';
 import type { StageTap } from './taps.js';
 import { attention, type LayerContext, type Rotary } from './text-attention.js';
+import { throughLayers } from './token-calls.js';
 import type { PackedTokens } from './tokens.js';
 import type { TextLayerWeights, TextWeights } from './weights.js';
 
@@ -41,7 +42,6 @@ export function* textModel(
   cache: KVCache,
   observers: TextObservers = {},
 ): Steps<Tensor> {
-  const { engine } = ops;
   const { tap } = observers;
   for (const [row, { keyColumns }] of tokens.rows.entries()) {
     cache.reserve(row, keyColumns.length);
@@ -50,19 +50,8 @@ export function* textModel(
   const rotary = rotaryTables(ops, config, tokens.positions);
   if (observers.hidden) yield* observers.hidden(0, hidden, tokens);
   const stream = new ResidualStream(ops, hidden);
-  for (let index = 0; index < weights.layers.length; index++) {
-    const layer = yield* weights.layers.read(index);
-    const mark = engine.activations.mark();
-    const context: LayerContext = { ops, config, tokens, cache, index, rotary, observers };
-    yield* decoderLayer(context, layer, stream);
-    if (index + 1 < weights.layers.length && observers.hidden)
-      yield* observers.hidden(index + 1, stream.settled(), tokens);
-    engine.activations.release(mark);
-    if (observers.layers) {
-      yield* engine.drain();
-      observers.layers(index + 1, weights.layers.length);
-    }
-  }
+  const context = { ops, config, tokens, cache, rotary, observers };
+  yield* throughLayers(context, weights.layers, stream, () => decoderLayers(context, weights.layers, stream));
   for (const [row, { keyColumns }] of tokens.rows.entries()) {
     cache.advance(
       row,
@@ -75,6 +64,27 @@ export function* textModel(
   if (tap) yield* tap(PATH, out);
   if (observers.hidden) yield* observers.hidden(weights.layers.length, out, tokens);
   return out;
+}
+
+function* decoderLayers(
+  context: Omit<LayerContext, 'index'>,
+  layers: TextWeights['layers'],
+  stream: ResidualStream,
+): Steps<void> {
+  const { ops, tokens, observers } = context;
+  const { engine } = ops;
+  for (let index = 0; index < layers.length; index++) {
+    const layer = yield* layers.read(index);
+    const mark = engine.activations.mark();
+    yield* decoderLayer({ ...context, index }, layer, stream);
+    if (index + 1 < layers.length && observers.hidden)
+      yield* observers.hidden(index + 1, stream.settled(), tokens);
+    engine.activations.release(mark);
+    if (observers.layers) {
+      yield* engine.drain();
+      observers.layers(index + 1, layers.length);
+    }
+  }
 }
 
 /** cos and sin of the tokens' rotary angles, [positions, head_dim] each (LlamaRotaryEmbedding). */

@@ -21,6 +21,8 @@ export class Arena {
   #chunk = 0;
   #offset = 0;
   #peak = 0;
+  /** Counts the times that chunks came or went: what was allocated at a mark comes at the same addresses again while it stands. */
+  epoch = 0;
 
   /** @param firstChunk bytes that the first chunk has at least */
   constructor(heap: Heap, purpose: string, firstChunk = FIRST_CHUNK) {
@@ -67,7 +69,10 @@ export class Arena {
   /** Gives every chunk behind the present place back to the heap. */
   trim(): void {
     const keep = this.#offset > 0 ? this.#chunk + 1 : this.#chunk;
-    for (const chunk of this.#chunks.splice(keep)) this.#heap.free(chunk.pointer);
+    for (const chunk of this.#chunks.splice(keep)) {
+      this.#heap.free(chunk.pointer);
+      this.epoch++;
+    }
   }
 
   #live(): number {
@@ -80,6 +85,7 @@ export class Arena {
     const bytes = Math.max(size, this.#firstChunk, Math.min(this.bytes, 16 << 20));
     const chunk = { pointer: this.#heap.allocate(bytes, this.#purpose), bytes };
     this.#chunks.push(chunk);
+    this.epoch++;
     return chunk;
   }
 }

@@ -21,8 +21,10 @@ export interface Axis {
 }
 
 /** Parts of a call. */
-export function partCount({ axes = [] }: KernelCall): number {
-  return axes.reduce((count, { units, step }) => count * Math.ceil(units / step), 1);
+export function partCount({ axes }: KernelCall): number {
+  let count = 1;
+  if (axes) for (let i = 0; i < axes.length; i++) count *= Math.ceil(axes[i].units / axes[i].step);
+  return count;
 }
 
 /** The arguments of one part, into `into`. */

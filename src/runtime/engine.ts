@@ -58,6 +58,10 @@ export class Engine {
   );
   /** Calls since the last pause. */
   #written = 0;
+  /** Whether calls were written down since the run began or last waited: some of them may not be done. */
+  #mayWait = false;
+  /** Where calls are written down for `repeat` too. */
+  #recorded: KernelCall[] | undefined;
   readonly #mayStartNone: boolean;
   readonly #scratchBytes: number;
   readonly #dotForm: DotForm;
@@ -92,8 +96,9 @@ export class Engine {
     const threads = module ? oneThread(options.threads) : await threadCount(options.threads);
     const { memory, bytes } = newMemory(maximumBytes, threads > 1);
     const compiled = module ?? (await kernelsModule(useRelaxed(options.relaxed), threads > 1));
-    const instance = await instantiate<Record<string, unknown>>(compiled, { env: { memory } });
-    const kernels = instance.exports as unknown as ModuleExports;
+    const { instance } = await instantiate(compiled, { env: { memory } });
+    // As they are: the loader's own wrap each call, for arguments that may be left out.
+    const kernels = { ...instance.exports } as unknown as ModuleExports;
     const relaxed = kernels.is_relaxed() === 1;
     if (module) checkRelaxed(relaxed, options.relaxed);
     const dotForm = relaxed ? await relaxedDotForm(module) : DOT_FORM_PAIRS;
@@ -148,7 +153,9 @@ export class Engine {
   /** Writes a kernel call down. */
   call(call: KernelCall): void {
     this.#queue.push(call);
+    this.#recorded?.push(call);
     this.#written++;
+    this.#mayWait = true;
   }
 
   /** The same, with a pause after every dozen of calls. */
@@ -159,9 +166,34 @@ export class Engine {
     yield;
   }
 
+  /**
+   * The calls of a computation as it goes on, for `repeat`, their arguments copies that may be changed; nothing where it uploads
+   * values too, which would not come again.
+   */
+  *record(compute: () => Steps<void>): Steps<readonly KernelCall[] | undefined> {
+    this.#recorded = [];
+    try {
+      yield* compute();
+      return this.#recorded?.map((call) => ({ ...call, args: [...call.args] }));
+    } finally {
+      this.#recorded = undefined;
+    }
+  }
+
+  /** Writes calls down once more, with pauses. */
+  *repeat(calls: readonly KernelCall[]): Steps<void> {
+    for (const call of calls) {
+      this.call(call);
+      if (this.#written < PAUSE_CALLS) continue;
+      this.#written = 0;
+      yield;
+    }
+  }
+
   /** Waits for the calls that were written down, without blocking: before a run looks into the memory itself. */
-  drain(): Steps<void> {
-    return this.#queue.drain();
+  *drain(): Steps<void> {
+    yield* this.#queue.drain();
+    this.#mayWait = false;
   }
 
   // Views over the memory as it is now: they go stale whenever it grows, so they are taken anew at every use.
@@ -218,8 +250,10 @@ export class Engine {
   }
 
   #uploadPlace(values: number): number {
-    // What is free among the activations may still be in use by calls that wait.
-    if (this.#queue.pending === 0) return this.activations.allocate(4 * values);
+    this.#recorded = undefined;
+    // What is free among the activations may still be in use by calls that wait. (Whether one does depends on chance, and
+    // addresses should not: `record`.)
+    if (!this.#mayWait) return this.activations.allocate(4 * values);
     const { bytes } = this.#uploads;
     const pointer = this.#uploads.allocate(4 * values);
     // So may be what the heap had to give.
@@ -245,8 +279,9 @@ export class Engine {
       this.#look(given);
       const signal = options.whole ? undefined : given;
       await this.#start();
+      this.#mayWait = false;
       const mark = this.activations.mark();
-      const skip = () => this.#pool?.skip();
+      const skip = () => this.#pool?.skip(abortError(signal!));
       signal?.addEventListener('abort', skip);
       try {
         return await runSteps(this.#paced(compute()), this.#pace, () => this.#look(signal), signal);

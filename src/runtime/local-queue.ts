@@ -8,6 +8,9 @@ import type { Steps } from './steps.js';
  */
 const CROWDED = 64;
 
+/** Time between two pauses: those of a token take tens of microseconds each, and a pause after each would cost some of them more. */
+const PAUSE_MS = 0.5;
+
 /** Kernel calls that this thread carries out itself, a good many in a row and in the order in which they were pushed. */
 export class LocalQueue {
   readonly #carryOut: (kernel: keyof Kernels, args: readonly number[]) => void;
@@ -39,7 +42,13 @@ export class LocalQueue {
 
   /** Carries out what was pushed so far, pausing between the parts of calls. */
   *drain(): Steps<void> {
-    while (this.#carryOutNext()) yield;
+    let last = performance.now();
+    while (this.#carryOutNext()) {
+      const now = performance.now();
+      if (now - last < PAUSE_MS) continue;
+      last = now;
+      yield;
+    }
   }
 
   relieve(): Steps<void> {

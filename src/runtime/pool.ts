@@ -66,6 +66,9 @@ export class WorkerPool {
   /** Kernels whose failure was heard of. */
   #heard = 0;
   #failure: Error | undefined;
+  /** Why calls are passed over, and whether one of them was: what the run computes from then on is worth nothing. */
+  #reason: Error | undefined;
+  #hasSkipped = false;
   /** Set for good: the workers are gone. */
   #ended: Error | undefined;
 
@@ -89,10 +92,10 @@ export class WorkerPool {
     return this.#starting;
   }
 
-  /** Calls that are not done yet, or 1 where one failed: a run must not end without a look at it. */
+  /** Calls that are not done yet, or 1 where one failed or was passed over: a run must not end without a look at it. */
   get pending(): number {
     if (this.#ended) return 0;
-    return this.#undone || (this.#failure || this.#failsUnheard ? 1 : 0);
+    return this.#undone || (this.#failure || this.#failsUnheard || this.#hasSkipped ? 1 : 0);
   }
 
   get #undone(): number {
@@ -120,36 +123,48 @@ export class WorkerPool {
     if (this.#undone >= SLOTS) this.#wait((this.#produced - SLOTS / 2) | 0);
     writeCall(this.#ring, this.#produced, call, kernel);
     this.#publish();
+    if (this.#reason) this.#hasSkipped = true;
   }
 
-  /** Has everything carried out that was pushed so far, without blocking. @throws WorkerError if a kernel failed */
+  /**
+   * Has everything carried out that was pushed so far, without blocking.
+   * @throws WorkerError if a kernel failed; the reason of `skip` if a call was passed over
+   */
   *drain(): Steps<void> {
     yield* this.#reach(this.#produced);
     while (this.#failsUnheard && !this.#ended) yield turn();
     this.#check();
+    this.#checkSkipped();
   }
 
   /** The same with enough of it that the run can go on. */
   *relieve(): Steps<void> {
-    if (this.#isWindow) yield* this.drain();
-    else yield* this.#reach((this.#produced - LEFT) | 0);
+    if (this.#isWindow) return yield* this.drain();
+    yield* this.#reach((this.#produced - LEFT) | 0);
     this.#check();
+    this.#checkSkipped();
   }
 
-  /** Has everything carried out that was pushed so far, blocking. @throws WorkerError if a kernel failed */
+  /**
+   * Has everything carried out that was pushed so far, blocking. Not only a run looks into the memory: to others, that it was
+   * broken off is no error.
+   * @throws WorkerError if a kernel failed
+   */
   finish(): void {
     if (this.pending > 0) this.#wait(this.#produced);
     this.#check();
   }
 
   /** Passes over the calls that are waiting; calls pushed before the next `settle` too. */
-  skip(): void {
+  skip(reason: Error): void {
+    this.#reason ??= reason;
+    if (this.#undone > 0) this.#hasSkipped = true;
     Atomics.store(this.#control, SKIPPING, 1);
   }
 
   /** The end of a run: passes over what is left of it and has calls carried out again. */
   async settle(): Promise<void> {
-    if (this.#undone > 0) this.skip();
+    if (this.#undone > 0) Atomics.store(this.#control, SKIPPING, 1);
     while (!this.#ended && (this.#undone > 0 || this.#failsUnheard)) {
       const next = this.#next(this.#produced);
       if (next === undefined) await turn();
@@ -157,13 +172,15 @@ export class WorkerPool {
     }
     Atomics.store(this.#control, SKIPPING, 0);
     this.#failure = undefined;
+    this.#reason = undefined;
+    this.#hasSkipped = false;
   }
 
   async dispose(): Promise<void> {
-    this.skip();
+    this.#ended ??= new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
+    this.skip(this.#ended);
     Atomics.store(this.#control, QUIT, 1);
     this.#publish();
-    this.#ended ??= new DisposedError({ what: 'the engine was disposed of', where: 'Engine' });
     this.#giveUp(this.#ended);
     this.#self = undefined;
     const workers = this.#started;
@@ -291,6 +308,10 @@ export class WorkerPool {
   #check(): void {
     const error = this.#failure ?? this.#ended;
     if (error) throw error;
+  }
+
+  #checkSkipped(): void {
+    if (this.#hasSkipped) throw this.#reason;
   }
 
   /** The process must not end while somebody waits, and may at any other time. */

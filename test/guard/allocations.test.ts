@@ -8,7 +8,13 @@ import { PAGE_KEYS, pageBytes } from '../../src/runtime/pages.js';
 import { type Constructions, countConstructions } from '../support/constructions.js';
 import { cutModel } from '../support/cut-model.js';
 import { root } from '../support/paths.js';
-import { KEPT_BYTES, TOKEN_ARRAYS, TOKEN_BUFFER_BYTES, TOKEN_GARBAGE_BYTES } from '../tolerance.js';
+import {
+  KEPT_BYTES,
+  LAYER_GARBAGE_BYTES,
+  TOKEN_ARRAYS,
+  TOKEN_BUFFER_BYTES,
+  TOKEN_GARBAGE_BYTES,
+} from '../tolerance.js';
 
 const { model, inner, config } = await cutModel();
 const { heap, activations } = inner.ops.engine;
@@ -102,17 +108,21 @@ interface HeapUse {
 }
 
 /** Runs of 100 tokens in a process of their own, in which nothing is collected meanwhile. */
-function decodeHeap(): HeapUse {
+function decodeHeap(layers: number): HeapUse {
   const young = ['--min-semi-space-size=128', '--max-semi-space-size=128'];
   const script = join(root, 'build/test/support/decode-heap.js');
-  return JSON.parse(execFileSync(process.execPath, ['--expose-gc', ...young, script], { encoding: 'utf8' }));
+  return JSON.parse(
+    execFileSync(process.execPath, ['--expose-gc', ...young, script, `${layers}`], { encoding: 'utf8' }),
+  );
 }
 
-test('JavaScript: a token leaves at most 120 KB of garbage, and 100 tokens leave less than 64 KB once it is collected', () => {
-  const { garbage, kept, keptBuffers } = decodeHeap();
+test('JavaScript: a token leaves at most 80 KB of garbage, a layer more at most 7 KB of it, and 100 tokens leave less than 64 KB once it is collected', () => {
+  const { garbage, kept, keptBuffers } = decodeHeap(2);
   assert.ok(garbage > 0 && garbage <= TOKEN_GARBAGE_BYTES, `${garbage} bytes a token`);
   assert.ok(kept < KEPT_BYTES, `${kept} bytes kept`);
   assert.ok(keptBuffers < KEPT_BYTES, `${keptBuffers} bytes of buffers kept`);
+  const layer = (decodeHeap(10).garbage - garbage) / 8;
+  assert.ok(layer <= LAYER_GARBAGE_BYTES, `${layer} bytes a layer and token`);
 });
 
 test.after(() => model.dispose());

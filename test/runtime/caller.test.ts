@@ -219,6 +219,38 @@ test('an abort while the caller computes: what is left is passed over, and the n
   engine.dispose();
 });
 
+for (const waits of [true, false]) {
+  test(`a run that aborts itself ${waits ? 'while calls wait' : 'before it writes one'} sees nothing of what was passed over; one that asks no more has its result`, async () => {
+    const engine = await Engine.create({ threads: 2 });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    let isBeyond = false;
+    const run = engine.run(function* () {
+      const { x, y } = yield* pair(engine, 64);
+      if (waits) for (let i = 0; i < 100; i++) engine.call(adds(y, x));
+      controller.abort(reason);
+      if (!waits) engine.call(adds(y, x));
+      // A look from elsewhere meanwhile is none of the run's business.
+      assert.is(engine.u8(x.pointer, 1).length, 1);
+      yield* engine.drain();
+      isBeyond = true;
+    }, controller.signal);
+    assert.is(await run.catch((error: unknown) => error), reason);
+    assert.not(isBeyond);
+
+    const late = new AbortController();
+    const whole = engine.run(function* () {
+      const { x, y } = yield* pair(engine, 64);
+      engine.call(adds(y, x));
+      yield* engine.drain();
+      late.abort(reason);
+      return engine.download(y);
+    }, late.signal);
+    allAre(await whole, 1, 'what was whole before the abort');
+    engine.dispose();
+  });
+}
+
 for (const threads of [2, 3, 4]) {
   test(`${CALLER_SOAK_RUNS} short runs on ${threads} threads, aborted and failing ones among them: each ends, with its sum`, async () => {
     const engine = await Engine.create({ threads });

@@ -1,4 +1,4 @@
-/** A model of the 256M size's real widths that is cut to two layers and a small vocabulary, with counter weights. */
+/** A model of the 256M size's real widths that is cut to a few layers and a small vocabulary, with counter weights. */
 import { sizeConfig, sizeJson } from '../../bench/sizes.js';
 import type { SmolVLMConfig } from '../../src/model/config.js';
 import type { Model } from '../../src/model/model.js';
@@ -16,8 +16,9 @@ export interface CutModel {
 }
 
 /** One thread; nothing that was computed once is used again, unless the options say so. */
-export async function cutModel(options: PretrainedOptions = {}): Promise<CutModel> {
-  const json = sizeJson('256m', CUT);
+export async function cutModel(options: PretrainedOptions = {}, layers = CUT.layers): Promise<CutModel> {
+  const cut = { ...CUT, layers };
+  const json = sizeJson('256m', cut);
   const file = counterFile(json, { dtype: 'BF16' });
   const weights = new Uint8Array(file.size);
   await file.read(0, weights);
@@ -28,5 +29,5 @@ export async function cutModel(options: PretrainedOptions = {}): Promise<CutMode
   const alone = { threads: 1, prefix_cache_bytes: 0, image_cache_bytes: 0, ...options };
   const model = await SmolVLMForConditionalGeneration.from_pretrained(files, alone);
   const { model: inner } = model as unknown as { model: Model };
-  return { model, inner, config: sizeConfig('256m', CUT) };
+  return { model, inner, config: sizeConfig('256m', cut) };
 }

@@ -1,6 +1,6 @@
 /**
- * A process of its own (node --expose-gc, a young generation that holds it all): what decoding leaves on the JavaScript heap.
- * Prints one line of JSON, bytes.
+ * A process of its own (node --expose-gc, a young generation that holds it all; decode-heap.js LAYERS): what decoding leaves on the
+ * JavaScript heap. Prints one line of JSON, bytes.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { textIds } from '../../bench/inputs.js';
@@ -9,7 +9,7 @@ import { cutModel } from './cut-model.js';
 const TOKENS = 100;
 const RUNS = 5;
 
-const { model, config } = await cutModel();
+const { model, config } = await cutModel({}, Number(process.argv[2]));
 const generate = () =>
   model.generate({ input_ids: textIds(config, 20), max_new_tokens: TOKENS, min_new_tokens: TOKENS });
 /** Twice, with time between: buffers are swept beside the program. */
