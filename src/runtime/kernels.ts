@@ -49,7 +49,7 @@ export interface Kernels {
   /**
    * A step and the quantising of its rows in one: the bits of f32_layer_norm (rms_norm, gelu_tanh, silu_mul) over `rows` rows
    * of n, followed by the kernel of q_rows_… that `form` (ROW_FORMS) says. With a `branch` x becomes x + branch, as there. No
-   * float32 result is written: it is in the kernels' scratch a row at a time. n <= FUSED_MOST_K; not in place.
+   * float32 result is written: it is in the kernels' scratch a row at a time. n <= FUSED_MOST_K.
    */
   q_rows_layer_norm(
     out: number,
@@ -330,7 +330,7 @@ export const ROW_FORMS = { q_rows_i8w: 0, q_rows_i8w_fine: 1, q_rows_i4w: 2 } as
 
 export type RowForm = keyof typeof ROW_FORMS;
 
-/** There a row's float32 values do. */
+/** So do a row's float32 values in the kernels that quantise them at once. */
 export const FUSED_MOST_K = 32768;
 
 export type KvWrite = (

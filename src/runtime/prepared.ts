@@ -17,8 +17,8 @@ export interface FusedCall {
 
 /**
  * What a step before products gives, computed when it is known in which form it is wanted: as float32 values, or straight as
- * quantised rows, which saves writing and reading these. The bits are the same. It is for one taker; without one, nothing is
- * computed.
+ * quantised rows, which saves a pass over memory. The products have the same bits. It is for one taker, and before the places
+ * that it reads change; where nobody takes it, nothing is computed.
  */
 export class Prepared {
   readonly columns: number;
