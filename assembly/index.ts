@@ -5,6 +5,7 @@ export { f32_f32w_gemm } from './gemm_f32';
 export { f32_bf16w_gemm } from './gemm_bf16';
 export { f32_f16w_gemm } from './gemm_f16';
 export { q_rows_i8w, q_rows_i8w_fine, q_rows_i4w } from './quant_rows';
+export { q_rows_layer_norm, q_rows_rms_norm, q_rows_gelu_tanh, q_rows_silu_mul } from './quant_fused';
 export {
   f32_i8w_gemm, f32_i4w_gemm, f32_i8w_gemv, f32_i8w_fine_gemv, f32_i4w_gemv, set_dot_form,
 } from './quant_gemm';

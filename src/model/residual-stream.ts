@@ -1,4 +1,5 @@
 import type { Ops } from '../runtime/ops.js';
+import type { Prepared } from '../runtime/prepared.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { Weight } from '../runtime/weight.js';
 
@@ -22,16 +23,17 @@ export class ResidualStream {
     this.branch = ops.engine.tensor(hidden.rows, hidden.columns);
   }
 
-  /** The norm of the hidden states, in the place of the branch. */
-  layerNorm({ weight, bias }: { weight: Weight; bias: Weight }, eps: number): Tensor {
-    this.#ops.layerNorm(this.branch, this.hidden, weight, bias, eps, this.#pending());
-    return this.branch;
+  /**
+   * The norm of the hidden states, with the branch added to these when it is computed: before anything else is done here. Its
+   * values go to the branch's place.
+   */
+  layerNorm({ weight, bias }: { weight: Weight; bias: Weight }, eps: number): Prepared {
+    return this.#ops.layerNorm(this.branch, this.hidden, weight, bias, eps, this.#pending());
   }
 
   /** The same. */
-  rmsNorm(weight: Weight, eps: number): Tensor {
-    this.#ops.rmsNorm(this.branch, this.hidden, weight, eps, this.#pending());
-    return this.branch;
+  rmsNorm(weight: Weight, eps: number): Prepared {
+    return this.#ops.rmsNorm(this.branch, this.hidden, weight, eps, this.#pending());
   }
 
   /** The branch now holds what is to be added. */

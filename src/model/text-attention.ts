@@ -1,5 +1,6 @@
 import { InputError } from '../errors.js';
 import type { Ops } from '../runtime/ops.js';
+import type { Prepared } from '../runtime/prepared.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import type { KVCache } from './cache.js';
@@ -24,11 +25,11 @@ export interface Rotary {
   sin: Tensor;
 }
 
-/** Causal grouped-query attention over the cache (LlamaAttention): into `out` [tokens, hidden_size], which may be x. */
+/** Causal grouped-query attention over the cache (LlamaAttention): into `out` [tokens, hidden_size], where x may be. */
 export function* attention(
   context: LayerContext,
   weights: TextLayerWeights,
-  x: Tensor,
+  x: Prepared,
   path: string,
   out: Tensor,
 ): Steps<void> {

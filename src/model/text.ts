@@ -1,5 +1,6 @@
 import type { Engine } from '../runtime/engine.js';
 import type { Activation, Ops } from '../runtime/ops.js';
+import type { Prepared } from '../runtime/prepared.js';
 import type { Steps } from '../runtime/steps.js';
 import type { HostTensor, Tensor } from '../runtime/tensor.js';
 import { ACTIVATION_KERNELS } from './activations.js';
@@ -58,7 +59,7 @@ export function* textModel(
     );
   }
   cache.seen += tokens.sequence;
-  const out = stream.rmsNorm(weights.norm, config.rms_norm_eps);
+  const out = yield* stream.rmsNorm(weights.norm, config.rms_norm_eps).tensor();
   if (tap) yield* tap(`${PATH}.norm`, out);
   if (tap) yield* tap(PATH, out);
   if (observers.hidden) yield* observers.hidden(weights.layers.length, out, tokens);
@@ -119,19 +120,19 @@ function* decoderLayer(
   const path = `${PATH}.layers.${index}`;
   const mark = activations.mark();
   let x = stream.rmsNorm(weights.input_layernorm, config.rms_norm_eps);
-  if (tap) yield* tap(`${path}.input_layernorm`, x);
+  if (tap) yield* tap(`${path}.input_layernorm`, yield* x.tensor());
   yield* attention(context, weights, x, `${path}.self_attn`, stream.branch);
   stream.add();
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
   x = stream.rmsNorm(weights.post_attention_layernorm, config.rms_norm_eps);
-  if (tap) yield* tap(`${path}.post_attention_layernorm`, x);
+  if (tap) yield* tap(`${path}.post_attention_layernorm`, yield* x.tensor());
   const [gate, up] = yield* ops.linears(x, [weights.gate_proj, weights.up_proj]);
-  yield* gated(ops, ACTIVATION_KERNELS[config.hidden_act], gate, up, `${path}.mlp`, tap);
-  x = yield* ops.linear(gate, weights.down_proj, stream.branch);
-  if (tap) yield* tap(`${path}.mlp.down_proj`, x);
-  if (tap) yield* tap(`${path}.mlp`, x);
+  const product = yield* gated(ops, ACTIVATION_KERNELS[config.hidden_act], gate, up, `${path}.mlp`, tap);
+  const out = yield* ops.linear(product, weights.down_proj, stream.branch);
+  if (tap) yield* tap(`${path}.mlp.down_proj`, out);
+  if (tap) yield* tap(`${path}.mlp`, out);
   stream.add();
   if (tap) yield* tap(path, stream.settled());
 }
@@ -144,11 +145,11 @@ function* gated(
   up: Tensor,
   path: string,
   tap?: StageTap,
-): Steps<void> {
-  if (!tap) return yield* ops.gate(name, gate, up);
+): Steps<Prepared | Tensor> {
+  if (!tap) return ops.gate(name, gate, up);
   yield* tap(`${path}.gate_proj`, gate);
-  yield* ops.activation(name, gate);
-  yield* tap(`${path}.act_fn`, gate);
+  yield* tap(`${path}.act_fn`, yield* ops.activation(name, gate).tensor());
   yield* tap(`${path}.up_proj`, up);
   ops.multiply(gate, up);
+  return gate;
 }

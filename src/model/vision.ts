@@ -1,6 +1,7 @@
 import type { Engine } from '../runtime/engine.js';
 import type { Ops } from '../runtime/ops.js';
 import { type PageDtype, SMOOTH_HEAD_DIM } from '../runtime/pages.js';
+import type { Prepared } from '../runtime/prepared.js';
 import type { Steps } from '../runtime/steps.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { isQuantized } from '../runtime/weight.js';
@@ -76,7 +77,7 @@ export function* visionTransformer(
   }
   if (observers.hidden) yield* observers.hidden(weights.layers.length, stream.settled());
   if (tap) yield* tap(`${PATH}.encoder`, stream.settled());
-  const out = stream.layerNorm(weights.post_layernorm, config.layer_norm_eps);
+  const out = yield* stream.layerNorm(weights.post_layernorm, config.layer_norm_eps).tensor();
   if (tap) yield* tap(`${PATH}.post_layernorm`, out);
   if (tap) yield* tap(PATH, out);
   return out;
@@ -143,34 +144,34 @@ function* encoderLayer(
   const { activations } = ops.engine;
   const mark = activations.mark();
   let x = stream.layerNorm(weights.layer_norm1, config.layer_norm_eps);
-  if (tap) yield* tap(`${path}.layer_norm1`, x);
+  if (tap) yield* tap(`${path}.layer_norm1`, yield* x.tensor());
   yield* attention(ops, weights, config, x, keys, index, observers, stream.branch);
   stream.add();
   // The MLP takes the place of what attention took.
   activations.release(mark);
 
   x = stream.layerNorm(weights.layer_norm2, config.layer_norm_eps);
-  if (tap) yield* tap(`${path}.layer_norm2`, x);
-  x = yield* ops.linear(x, weights.fc1);
-  if (tap) yield* tap(`${path}.mlp.fc1`, x);
-  yield* ops.activation(ACTIVATION_KERNELS[config.hidden_act], x);
-  if (tap) yield* tap(`${path}.mlp.activation_fn`, x);
-  x = yield* ops.linear(x, weights.fc2, stream.branch);
-  if (tap) yield* tap(`${path}.mlp.fc2`, x);
-  if (tap) yield* tap(`${path}.mlp`, x);
+  if (tap) yield* tap(`${path}.layer_norm2`, yield* x.tensor());
+  const inner = yield* ops.linear(x, weights.fc1);
+  if (tap) yield* tap(`${path}.mlp.fc1`, inner);
+  x = ops.activation(ACTIVATION_KERNELS[config.hidden_act], inner);
+  if (tap) yield* tap(`${path}.mlp.activation_fn`, yield* x.tensor());
+  const out = yield* ops.linear(x, weights.fc2, stream.branch);
+  if (tap) yield* tap(`${path}.mlp.fc2`, out);
+  if (tap) yield* tap(`${path}.mlp`, out);
   stream.add();
   if (tap) yield* tap(path, stream.settled());
 }
 
 /**
- * Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention): into `out`, which may
- * be x.
+ * Every patch attends to the patches of its image that hold part of the picture (SmolVLMVisionAttention): into `out`, where x
+ * may be.
  */
 function* attention(
   ops: Ops,
   weights: VisionLayerWeights,
   config: SmolVLMVisionConfig,
-  x: Tensor,
+  x: Prepared,
   keys: VisibleKeys[],
   layer: number,
   { tap, attentions }: VisionObservers,

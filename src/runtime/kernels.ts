@@ -46,6 +46,34 @@ export interface Kernels {
   q_rows_i8w_fine(out: number, x: number, M: number, K: number, lda: number): void;
   /** The same for f32_i4w_gemm: quantizedRowBytes each. */
   q_rows_i4w(out: number, x: number, M: number, K: number, lda: number): void;
+  /**
+   * A step and the quantising of its rows in one: the bits of f32_layer_norm (rms_norm, gelu_tanh, silu_mul) over `rows` rows
+   * of n, followed by the kernel of q_rows_… that `form` (ROW_FORMS) says. With a `branch` x becomes x + branch, as there. No
+   * float32 result is written: it is in the kernels' scratch a row at a time. n <= FUSED_MOST_K.
+   */
+  q_rows_layer_norm(
+    out: number,
+    x: number,
+    weight: number,
+    bias: number,
+    rows: number,
+    n: number,
+    eps: number,
+    branch: number,
+    form: number,
+  ): void;
+  q_rows_rms_norm(
+    out: number,
+    x: number,
+    weight: number,
+    rows: number,
+    n: number,
+    eps: number,
+    branch: number,
+    form: number,
+  ): void;
+  q_rows_gelu_tanh(out: number, x: number, rows: number, n: number, form: number): void;
+  q_rows_silu_mul(out: number, gate: number, up: number, rows: number, n: number, form: number): void;
   /** Weights in panels of int8; qa from q_rows_i8w. */
   f32_i8w_gemm: QuantizedGemm;
   /** Weights in panels of int4; qa from q_rows_i4w. */
@@ -296,6 +324,14 @@ export type QuantizedGemv = (out: number, x: number, w: number, bias: number, N:
 
 /** A row's integers lie in the kernels' scratch. */
 export const GEMV_MOST_K = 65536;
+
+/** The kernels that quantise rows, and what those that compute a step before it call them by. */
+export const ROW_FORMS = { q_rows_i8w: 0, q_rows_i8w_fine: 1, q_rows_i4w: 2 } as const;
+
+export type RowForm = keyof typeof ROW_FORMS;
+
+/** So do a row's float32 values in the kernels that quantise them at once. */
+export const FUSED_MOST_K = 32768;
 
 export type KvWrite = (
   pages: number,

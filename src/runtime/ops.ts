@@ -1,8 +1,9 @@
 import { type AttentionShape, attend, type KeyRows, type Probabilities, writeKeys } from './attention.js';
-import type { Axis } from './call.js';
+import type { Axis, KernelCall } from './call.js';
 import type { Engine } from './engine.js';
 import type { Kernels } from './kernels.js';
 import { PAGE_KEYS, type PageDtype, pageBytes } from './pages.js';
+import { Prepared } from './prepared.js';
 import { type Linear, products } from './products.js';
 import { evenAxis } from './splits.js';
 import type { Steps } from './steps.js';
@@ -15,7 +16,8 @@ export type Activation = 'gelu_tanh' | 'gelu_erf' | 'gelu_quick' | 'relu' | 'sel
 
 /**
  * The operations of the model over tensors and weights. They know nothing of a model. Results are new tensors among
- * the activations unless an argument `out` is given; the slow ones are Steps and pause between kernel calls.
+ * the activations unless an argument `out` is given; the slow ones are Steps and pause between kernel calls. What
+ * usually comes before products is Prepared: computed by who takes it, the products or `tensor()`.
  */
 export class Ops {
   readonly engine: Engine;
@@ -25,13 +27,13 @@ export class Ops {
   }
 
   /** x [M, K] · weightᵀ (+ bias) → [M, N]. */
-  *linear(x: Tensor, linear: Linear, out?: Tensor): Steps<Tensor> {
+  *linear(x: Tensor | Prepared, linear: Linear, out?: Tensor): Steps<Tensor> {
     const outs = yield* products(this.engine, x, [linear], out && [out]);
     return outs[0];
   }
 
   /** Products of the same x [M, K] with several weights; x is quantised once for those that need it. */
-  linears(x: Tensor, linears: readonly Linear[]): Steps<Tensor[]> {
+  linears(x: Tensor | Prepared, linears: readonly Linear[]): Steps<Tensor[]> {
     return products(this.engine, x, linears);
   }
 
@@ -66,46 +68,64 @@ export class Ops {
   }
 
   /** Into `out`, which may be x. With a `branch` x first becomes x + branch, and `out` may be the branch. */
-  layerNorm(out: Tensor, x: Tensor, weight: Weight, bias: Weight, eps: number, branch?: Tensor): void {
+  layerNorm(out: Tensor, x: Tensor, weight: Weight, bias: Weight, eps: number, branch?: Tensor): Prepared {
     const { rows, columns } = x;
-    const moves = [0, 4 * columns, 1, 4 * columns];
-    if (branch) moves.push(7, 4 * columns);
-    this.engine.call({
-      kernel: 'f32_layer_norm',
-      args: [out.pointer, x.pointer, weight.pointer, bias.pointer, rows, columns, eps, branch?.pointer ?? 0],
-      axes: [this.#axis(4, rows, columns, moves)],
-    });
+    const args = [x.pointer, weight.pointer, bias.pointer, rows, columns, eps, branch?.pointer ?? 0];
+    return this.#norm('layer_norm', out, args, 4, branch ? 7 : undefined);
   }
 
   /** The same. */
-  rmsNorm(out: Tensor, x: Tensor, weight: Weight, eps: number, branch?: Tensor): void {
+  rmsNorm(out: Tensor, x: Tensor, weight: Weight, eps: number, branch?: Tensor): Prepared {
     const { rows, columns } = x;
-    const moves = [0, 4 * columns, 1, 4 * columns];
-    if (branch) moves.push(6, 4 * columns);
-    this.engine.call({
-      kernel: 'f32_rms_norm',
-      args: [out.pointer, x.pointer, weight.pointer, rows, columns, eps, branch?.pointer ?? 0],
-      axes: [this.#axis(3, rows, columns, moves)],
-    });
+    const args = [x.pointer, weight.pointer, rows, columns, eps, branch?.pointer ?? 0];
+    return this.#norm('rms_norm', out, args, 3, branch ? 6 : undefined);
+  }
+
+  /** @param size the argument that counts rows @param branch the one that is a branch, `out` being argument 0 */
+  #norm(
+    name: 'layer_norm' | 'rms_norm',
+    out: Tensor,
+    args: readonly number[],
+    size: number,
+    branch: number | undefined,
+  ): Prepared {
+    const { rows, columns } = out;
+    const moves = [1, 4 * columns];
+    if (branch !== undefined) moves.push(branch, 4 * columns);
+    const call: KernelCall = {
+      kernel: `f32_${name}`,
+      args: [out.pointer, ...args],
+      axes: [this.#axis(size, rows, columns, [0, 4 * columns, ...moves])],
+    };
+    return new Prepared(this.engine, out, [call], { kernel: `q_rows_${name}`, args, size, moves });
   }
 
   /** In place: x += y. */
   add(x: Tensor, y: Tensor): void {
-    this.#pairwise('f32_add', x, y);
+    this.engine.call(this.#pairwise('f32_add', x, y));
   }
 
   /** In place: x *= y. */
   multiply(x: Tensor, y: Tensor): void {
-    this.#pairwise('f32_mul', x, y);
+    this.engine.call(this.#pairwise('f32_mul', x, y));
   }
 
   /** In place. */
-  *activation(name: Activation, x: Tensor): Steps<void> {
-    yield* this.engine.steps({
+  activation(name: Activation, x: Tensor): Prepared {
+    const call = this.#activation(name, x);
+    if (name !== 'gelu_tanh') return new Prepared(this.engine, x, [call]);
+    const { rows, columns } = x;
+    const args = [x.pointer, rows, columns];
+    const moves = [1, 4 * columns];
+    return new Prepared(this.engine, x, [call], { kernel: 'q_rows_gelu_tanh', args, size: 2, moves });
+  }
+
+  #activation(name: Activation, x: Tensor): KernelCall {
+    return {
       kernel: `f32_${name}`,
       args: [x.pointer, x.pointer, x.size],
       axes: [this.#axis(2, x.size, 1, [0, 4, 1, 4])],
-    });
+    };
   }
 
   /** Tables [positions, dim] of the cosines and sines of rotary angles; positions int32, frequencies [dim / 2]. */
@@ -126,17 +146,16 @@ export class Ops {
   }
 
   /** In place: gate = activation(gate)·up. */
-  *gate(name: Activation, gate: Tensor, up: Tensor): Steps<void> {
+  gate(name: Activation, gate: Tensor, up: Tensor): Prepared {
     if (name !== 'silu') {
-      yield* this.activation(name, gate);
-      this.multiply(gate, up);
-      return;
+      const calls = [this.#activation(name, gate), this.#pairwise('f32_mul', gate, up)];
+      return new Prepared(this.engine, gate, calls);
     }
-    yield* this.engine.steps({
-      kernel: 'f32_silu_mul',
-      args: [gate.pointer, gate.pointer, up.pointer, gate.size],
-      axes: [this.#axis(3, gate.size, 1, [0, 4, 1, 4, 2, 4])],
-    });
+    const { rows, columns } = gate;
+    const args = [gate.pointer, up.pointer, rows, columns];
+    const moves = [1, 4 * columns, 2, 4 * columns];
+    const calls = [this.#pairwise('f32_silu_mul', gate, up)];
+    return new Prepared(this.engine, gate, calls, { kernel: 'q_rows_silu_mul', args, size: 3, moves });
   }
 
   /** In place: rotates the heads of q and k [tokens, heads·dim] by tables [tokens, dim]. */
@@ -209,12 +228,13 @@ export class Ops {
     this.engine.call({ kernel: 'f32_pixel_shuffle', args: [out.pointer, x.pointer, side, x.columns, scale] });
   }
 
-  #pairwise(kernel: 'f32_add' | 'f32_mul', x: Tensor, y: Tensor): void {
-    this.engine.call({
+  /** In place: x, for each value with its y. */
+  #pairwise(kernel: 'f32_add' | 'f32_mul' | 'f32_silu_mul', x: Tensor, y: Tensor): KernelCall {
+    return {
       kernel,
       args: [x.pointer, x.pointer, y.pointer, x.size],
       axes: [this.#axis(3, x.size, 1, [0, 4, 1, 4, 2, 4])],
-    });
+    };
   }
 
   #axis(size: number, units: number, values: number, moves: number[]): Axis {

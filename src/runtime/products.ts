@@ -1,10 +1,18 @@
 import type { Engine } from './engine.js';
-import { GEMV_MOST_K, type Kernels } from './kernels.js';
+import { GEMV_MOST_K, type Kernels, type RowForm } from './kernels.js';
+import { Prepared } from './prepared.js';
 import { quantizedRowBytes } from './quantized-rows.js';
 import { evenAxis, productSteps } from './splits.js';
 import type { Steps } from './steps.js';
 import { Tensor } from './tensor.js';
-import { isQuantized, type PanelDtype, panelBytes, type Weight, weightBytes } from './weight.js';
+import {
+  isQuantized,
+  type PanelDtype,
+  panelBytes,
+  type QuantizedDtype,
+  type Weight,
+  weightBytes,
+} from './weight.js';
 
 /** Rows of a product taken at once. */
 const STEP_ROWS = 120;
@@ -18,6 +26,12 @@ export interface Linear {
   /** With int8 weights: x in more than 7 bits in every build, which costs time where many rows are multiplied. */
   readonly fine?: boolean;
 }
+
+const ROW_DTYPES: Readonly<Record<RowForm, QuantizedDtype>> = {
+  q_rows_i8w: 'I8',
+  q_rows_i8w_fine: 'I8',
+  q_rows_i4w: 'I4',
+};
 
 const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
   F32: 'f32_f32w_gemm',
@@ -33,30 +47,72 @@ const GEMM: Readonly<Record<PanelDtype, keyof Kernels>> = {
  */
 export function* products(
   engine: Engine,
-  x: Tensor,
+  x: Tensor | Prepared,
   linears: readonly Linear[],
   given?: readonly Tensor[],
 ): Steps<Tensor[]> {
+  if (x instanceof Prepared) {
+    const form = x.rows > 1 && x.isFusible ? commonForm(linears) : undefined;
+    if (form) return yield* fusedProducts(engine, x, form, linears, given);
+    return yield* products(engine, yield* x.tensor(), linears, given);
+  }
   const M = x.size / linears[0].weight.K;
   if (M === 1 && !given && isRun(linears)) return yield* productOfRun(engine, x, linears);
-  const outs = given ?? linears.map(({ weight: { N } }) => engine.tensor(M, N));
+  const outs = given ?? newOuts(engine, M, linears);
   const mark = engine.activations.mark();
-  const quantized = new Map<keyof Kernels, number>();
+  const quantized = new Map<RowForm, number>();
   for (const [i, linear] of linears.entries()) {
-    const { dtype, K } = linear.weight;
+    const { K } = linear.weight;
+    const form = rowForm(linear);
     if (outs[i].size === 0) continue;
-    if (!isQuantized(dtype)) yield* product(engine, outs[i], x, linear);
+    if (!form) yield* product(engine, outs[i], x, linear);
     else if (M === 1 && K <= GEMV_MOST_K) yield* rowProduct(engine, outs[i], x, linear);
     else {
-      const kernel = dtype === 'I4' ? 'q_rows_i4w' : linear.fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
-      const rowBytes = quantizedRowBytes(dtype, K);
-      const rows = quantized.get(kernel) ?? quantize(engine, x, K, kernel, rowBytes);
-      quantized.set(kernel, rows);
+      const rowBytes = quantizedRowBytes(ROW_DTYPES[form], K);
+      const rows = quantized.get(form) ?? quantize(engine, x, K, form, rowBytes);
+      quantized.set(form, rows);
       yield* quantizedProduct(engine, outs[i], rows, rowBytes, linear);
     }
   }
   engine.activations.release(mark);
   return [...outs];
+}
+
+/** The same where all weights take rows of one form, and x has them made without its float32 values. */
+function* fusedProducts(
+  engine: Engine,
+  x: Prepared,
+  form: RowForm,
+  linears: readonly Linear[],
+  given?: readonly Tensor[],
+): Steps<Tensor[]> {
+  const outs = given ?? newOuts(engine, x.rows, linears);
+  const mark = engine.activations.mark();
+  const rowBytes = quantizedRowBytes(ROW_DTYPES[form], x.columns);
+  const rows = engine.activations.allocate(x.rows * rowBytes);
+  yield* x.quantize(form, rows, rowBytes);
+  for (const [i, linear] of linears.entries()) {
+    if (outs[i].size > 0) yield* quantizedProduct(engine, outs[i], rows, rowBytes, linear);
+  }
+  engine.activations.release(mark);
+  return [...outs];
+}
+
+function newOuts(engine: Engine, M: number, linears: readonly Linear[]): Tensor[] {
+  return linears.map(({ weight: { N } }) => engine.tensor(M, N));
+}
+
+/** The form of the quantised rows that a product takes; undefined: it takes float32 values. */
+function rowForm({ weight: { dtype }, fine }: Linear): RowForm | undefined {
+  if (!isQuantized(dtype)) return undefined;
+  if (dtype === 'I4') return 'q_rows_i4w';
+  return fine ? 'q_rows_i8w_fine' : 'q_rows_i8w';
+}
+
+/** The one form that all of them take. */
+function commonForm(linears: readonly Linear[]): RowForm | undefined {
+  const form = rowForm(linears[0]);
+  return linears.every((linear) => rowForm(linear) === form) ? form : undefined;
 }
 
 /** Whether several weights follow each other in memory so that together they are one matrix of whole panels. */
@@ -92,7 +148,7 @@ function product(engine: Engine, out: Tensor, x: Tensor, { weight, bias }: Linea
 }
 
 /** Rows of K values for quantised products: their pointer. */
-function quantize(engine: Engine, x: Tensor, K: number, kernel: keyof Kernels, rowBytes: number): number {
+function quantize(engine: Engine, x: Tensor, K: number, kernel: RowForm, rowBytes: number): number {
   const M = x.size / K;
   const rows = engine.activations.allocate(M * rowBytes);
   engine.call({
