@@ -3,6 +3,7 @@
  * they are written down once for as long as the cache has the same number of pages. Made anew they cost a token a
  * twentieth of its time, in JavaScript that the weights have driven out of the processor's caches by then.
  */
+import { KEYS_ARGUMENT } from '../runtime/attention.js';
 import type { KernelCall } from '../runtime/call.js';
 import { PAGE_KERNELS, PAGE_KEYS } from '../runtime/pages.js';
 import type { Steps } from '../runtime/steps.js';
@@ -23,9 +24,6 @@ interface Recording {
 }
 
 const recordings = new WeakMap<KVCache, Recording>();
-
-/** Of a call that writes keys: the first one's place. Of one that attends: how many there are. */
-const KEYS_ARGUMENT = 5;
 
 /**
  * The layers over the residual stream: with the calls of the token before where they fit, else as `compute` does it.

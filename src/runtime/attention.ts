@@ -9,6 +9,12 @@ import type { Tensor } from './tensor.js';
 const STEP_QUERIES = 64;
 const STEP_QUERIES_RELAXED = 60;
 
+/**
+ * Which argument of the kernels over pages follows from the keys that a cache holds: where they write the first one, or how
+ * many they attend to. For who writes calls once more.
+ */
+export const KEYS_ARGUMENT = 5;
+
 export interface AttentionShape {
   keys: number;
   kvHeads: number;
