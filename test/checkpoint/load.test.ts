@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../src/checkpoint/folder.js';
 import { type LoadOptions, loadWeights, weightMemoryBytes } from '../../src/checkpoint/load.js';
 import type { ExpectedTensor } from '../../src/checkpoint/manifest.js';
 import { openSafetensors } from '../../src/checkpoint/safetensors.js';
@@ -8,8 +9,11 @@ import type { Shards } from '../../src/checkpoint/shards.js';
 import { type ByteSource, bytesSource } from '../../src/checkpoint/source.js';
 import { responseSource } from '../../src/checkpoint/stream.js';
 import { CheckpointError, DisposedError, MemoryError } from '../../src/errors.js';
+import { loadModel } from '../../src/model/load.js';
+import { uniformDtypes } from '../../src/model/weight-dtypes.js';
 import { Engine } from '../../src/runtime/engine.js';
-import type { Weight, WeightDtype } from '../../src/runtime/weight.js';
+import type { PanelDtype, Weight, WeightDtype } from '../../src/runtime/weight.js';
+import { shapes } from '../support/paths.js';
 import { randomIntegers, rejects, streamed } from './helpers.js';
 
 const DTYPES = ['F32', 'F16', 'BF16'] as const;
@@ -271,6 +275,12 @@ test('a stream that ends early or goes on is an error with the byte, and the mem
   assert.is(engine.heap.used, 0);
   assert.is((await load(bytes)).size, 1);
   engine.dispose();
+});
+
+test('a piece that cannot be read ends loading in the error, also one whose length is no number, which was read again for ever', async () => {
+  const dtypes = uniformDtypes('no dtype' as PanelDtype);
+  const error = await loadModel(await openCheckpoint(shapes), { dtypes }).catch((reason: unknown) => reason);
+  assert.instance(error, TypeError);
 });
 
 test.run();
