@@ -1,7 +1,7 @@
 /**
  * One token after the other of one row: the kernel calls of the layers differ in nothing but the place of the token's key, so
  * they are written down once for as long as the cache has the same number of pages. Made anew they cost a token a
- * twentieth of its time, in JavaScript that the weights have driven out of the processor's caches by then.
+ * twentieth of its time.
  */
 import { KEYS_ARGUMENT } from '../runtime/attention.js';
 import type { KernelCall } from '../runtime/call.js';

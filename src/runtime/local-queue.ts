@@ -8,7 +8,7 @@ import type { Steps } from './steps.js';
  */
 const CROWDED = 64;
 
-/** Time between two pauses: those of a token take tens of microseconds each, and a pause after each would cost some of them more. */
+/** Time between two pauses: a token's calls take tens of microseconds each, and a pause after every one 1 to 2 % of its time. */
 const PAUSE_MS = 0.5;
 
 /** Kernel calls that this thread carries out itself, a good many in a row and in the order in which they were pushed. */
