@@ -21,8 +21,8 @@ import { tinyConfig } from '../surface/tiny.js';
 
 export interface Call {
   readonly name: string;
-  /** It must be cancelled by the signal. */
-  readonly call: (signal: AbortSignal) => PromiseLike<unknown>;
+  /** It must be cancelled by the signal. One that takes a `progress_callback` is aborted within its events, too. */
+  readonly call: (signal: AbortSignal, progress_callback: () => void) => PromiseLike<unknown>;
   /** The model whose memory must be as before. */
   readonly model?: Model;
   /** What it made where it was not cancelled. */
@@ -282,10 +282,15 @@ export async function modelCalls(threads: number): Promise<Call[]> {
     },
     {
       name: 'SmolVLM.describe',
-      call: (signal) => vlm.describe(png, 'What is this?', { ...long, signal }),
+      call: (signal, progress_callback) =>
+        vlm.describe(png, 'What is this?', { ...long, progress_callback, signal }),
       ...of(model),
     },
-    { name: 'ChatSession.send', call: (signal) => vlm.chat(long).send('Hello', { signal }), ...of(model) },
+    {
+      name: 'ChatSession.send',
+      call: (signal, progress_callback) => vlm.chat(long).send('Hello', { progress_callback, signal }),
+      ...of(model),
+    },
     { name: 'ChatSession.save', call: (signal) => session.save({ signal, cache: true }), ...of(model) },
     { name: 'SmolVLM.restore', call: (signal) => vlm.restore(saved, { signal }), ...of(model) },
   ] as Call[];

@@ -9,44 +9,52 @@ export class Stopped extends Error {
 export interface Trap {
   readonly signal: AbortSignal;
   readonly reason: Stopped;
-  /** How often it was asked whether it is aborted. */
+  /** A `progress_callback` for the call. */
+  readonly event: () => void;
+  /** How often the signal was asked whether it is aborted. */
   looks(): number;
+  events(): number;
 }
 
 /** A signal that is aborted when it is looked at for the n-th time: every moment at which a call can notice. */
 export function abortAtLook(n: number): Trap {
-  const reason = new Stopped(`at look ${n}`);
-  return watched(reason, (look, controller) => {
-    if (look === n) controller.abort(reason);
-  });
+  return trap(`at look ${n}`, { onLook: (look, abort) => look === n && abort() });
+}
+
+/** A signal that is aborted within the n-th event of the call's `progress_callback`. */
+export function abortAtEvent(n: number): Trap {
+  return trap(`at event ${n}`, { onEvent: (event, abort) => event === n && abort() });
 }
 
 /** A signal that is aborted n turns of the event loop after the call began: moments at which it waits for something. */
 export function abortAtTurn(n: number): Trap {
-  const reason = new Stopped(`at turn ${n}`);
-  let begin: AbortController | undefined;
-  const count = (left: number) => {
-    if (left === 0) begin?.abort(reason);
-    else setImmediate(count, left - 1);
+  const count = (left: number, abort: () => void) => {
+    if (left === 0) abort();
+    else setImmediate(count, left - 1, abort);
   };
-  return watched(reason, (look, controller) => {
-    if (look > 1) return;
-    begin = controller;
-    setImmediate(count, n);
-  });
+  return trap(`at turn ${n}`, { onLook: (look, abort) => look === 1 && setImmediate(count, n, abort) });
 }
 
-function watched(reason: Stopped, look: (count: number, controller: AbortController) => void): Trap {
+type Moment = (count: number, abort: () => void) => void;
+
+function trap(name: string, { onLook, onEvent }: { onLook?: Moment; onEvent?: Moment }): Trap {
+  const reason = new Stopped(name);
   const controller = new AbortController();
+  const abort = () => controller.abort(reason);
   const { get } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!;
-  let looks = 0;
+  let [looks, events] = [0, 0];
   Object.defineProperty(controller.signal, 'aborted', {
     get() {
-      look(++looks, controller);
+      looks++;
+      onLook?.(looks, abort);
       return get!.call(controller.signal);
     },
   });
-  return { signal: controller.signal, reason, looks: () => looks };
+  const event = () => {
+    events++;
+    onEvent?.(events, abort);
+  };
+  return { signal: controller.signal, reason, event, looks: () => looks, events: () => events };
 }
 
 /** Listeners that a signal still has. */
