@@ -285,8 +285,10 @@ test('with two threads, a run broken off at any time leaves nothing behind that 
         const abort = new AbortController();
         setTimeout(() => abort.abort(), after);
         const broken = inputs.map((each) => run(model, each, { max_new_tokens: 200, signal: abort.signal }));
-        for (const { reason } of (await Promise.allSettled(broken)) as PromiseRejectedResult[]) {
-          assert.is(reason.name, 'AbortError');
+        for (const result of await Promise.allSettled(broken)) {
+          // A machine may be quick enough to end before the later moments.
+          if (result.status === 'rejected') assert.is(result.reason.name, 'AbortError');
+          else assert.ok(after > 2, `whole after ${after} ms`);
         }
         for (const each of inputs) await compare(model, each);
         if (after % 16 === 0) model.prefix_cache.clear();

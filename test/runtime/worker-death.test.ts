@@ -116,7 +116,7 @@ test('a model whose worker ended rejects generate with WorkerError, and dispose(
   const input_ids = { dims: [1, 3], data: Int32Array.of(5, 6, 7) };
   await model.generate({ input_ids, max_new_tokens: 1 });
   const running = model.generate({ input_ids, max_new_tokens: 400, min_new_tokens: 400 });
-  setTimeout(() => void workers[0].terminate(), 30);
+  setTimeout(() => void workers[0].terminate(), 10);
   await fails(() => running);
   await fails(() => model.generate({ input_ids, max_new_tokens: 1 }));
   model.dispose();
