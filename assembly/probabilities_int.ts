@@ -78,17 +78,19 @@ export function pageProbabilities(
     const y = v128.and(f32x4.mul(e, v128.load(scales + i)), f32x4.ne(e, zero));
     v128.store(to + i, y);
     largest = f32x4.pmax(largest, y);
-    if (dtype == I16) scaledSum = f32x4.add(scaledSum, y);
+    scaledSum = f32x4.add(scaledSum, y);
   }
   store<f64>(total, load<f64>(total) + <f64>lanes(sum));
   let scale: f32 = 32767 / max<f32>(
     max<f32>(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
     max<f32>(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
   );
-  if (dtype == I16) scale = min<f32>(scale, PAGE_SUM / lanes(scaledSum));
+  const whole = lanes(scaledSum);
+  if (dtype == I16) scale = min<f32>(scale, PAGE_SUM / whole);
   // All are 0, or so small that the quotient overflows.
   if (scale == Infinity) scale = 0;
-  store<f32>(factor, scale == 0 ? 0 : 1 / scale);
+  // A value that is not finite is in the sum: integers would lose it.
+  store<f32>(factor, whole < Infinity ? (scale == 0 ? 0 : 1 / scale) : NaN);
 
   const scale4 = f32x4.splat(scale);
   const round = constant(0);

@@ -305,20 +305,28 @@ for (const dtype of ['int8', 'int16'] as const) {
     },
   );
 
-  test(`${dtype} pages: NaN in a query stays in its row, in a key in the rows that see it`, () => {
-    const c: Case = { dtype, rows: 6, keys: 6, headDim: 8, causalStart: 0 };
-    const data = inputs(c);
-    data.q[8 + 3] = Number.NaN;
-    data.k[4 * 8] = Number.NaN;
-    const { out } = run(c, data);
-    for (let r = 0; r < 6; r++) {
-      const want = r === 1 || r >= 4;
-      assert.ok(
-        out.slice(8 * r, 8 * r + 8).every((x) => Number.isNaN(x) === want),
-        `row ${r}: ${out.slice(8 * r, 8 * r + 8)}`,
-      );
-    }
-  });
+  testBuilds(
+    `${dtype} pages: NaN and ±Infinity in a query are NaN in its row, in a key or a value in the rows that see it`,
+    () => {
+      const c: Case = { dtype, rows: 6, keys: 6, headDim: 8, causalStart: 0 };
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        for (const where of ['k', 'v'] as const) {
+          const data = inputs(c);
+          data.q[8 + 3] = bad;
+          data[where][4 * 8 + 1] = bad;
+          const { out } = run(c, data);
+          for (let r = 0; r < 6; r++) {
+            const row = out.slice(8 * r, 8 * r + 8);
+            const want = r === 1 || r >= 4;
+            assert.ok(
+              row.every((x) => Number.isNaN(x) === want),
+              `${bad} in ${where}, row ${r}: ${row}`,
+            );
+          }
+        }
+      }
+    },
+  );
 }
 
 /** Those that the build tested now has. */
