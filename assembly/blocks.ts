@@ -2,8 +2,8 @@
 export const SUM_BLOCK: usize = 32;
 /** k that are spread out and widened at a time; a multiple of SUM_BLOCK. Changes no bits. */
 export const K_BLOCK: usize = 128;
-/** The same as ROW_BLOCK for quantised products, whose tiles have up to four rows. Changes no bits. */
-export const QUANT_ROW_BLOCK: usize = 128;
+/** The same as ROW_BLOCK for quantised products: a multiple of their tiles' rows. Changes no bits. */
+export const QUANT_ROW_BLOCK: usize = ASC_FEATURE_RELAXED_SIMD ? 132 : 128;
 /**
  * Rows of the largest tile. Changes no bits. Without a fused multiply-add a product needs a register of its own, and V8
  * 11 spills from 5 × 8 on; with it 6 × 8 fills the sixteen registers exactly (96 % of the ceiling, 4 × 8: 89 %).

@@ -73,7 +73,7 @@ function gemm(
   }
   // Blocks of nearly the same number of rows: a last one of a few rows would read all weights for them.
   const parts = (M + QUANT_ROW_BLOCK - 1) / QUANT_ROW_BLOCK;
-  const step = ((M + parts - 1) / parts + 3) & ~3;
+  const step = ((M + parts - 1) / parts + SPREAD_ROWS - 1) / SPREAD_ROWS * SPREAD_ROWS;
   for (let m: usize = 0; m < M; m += step) {
     rowBlock(dtype, out + m * ldc, ldc, qa + m * blocks * rowRecord(dtype), w, bias, min(step, M - m), N, blocks);
   }
@@ -86,8 +86,8 @@ function rowBlock(
   dtype: i32, out: usize, ldc: usize, qa: usize, w: usize, bias: usize, rows: usize, N: usize, blocks: usize,
 ): void {
   const record = recordBytes(dtype);
-  const tileBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * spreadRecord(dtype);
-  const span = SPREAD_BYTES / tileBytes;
+  const blockBytes = (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * spreadRecord(dtype);
+  const span = SPREAD_BYTES / blockBytes;
   const panels = (N + 7) >> 3;
   const pairs = rows <= PAIR_ROWS ? panels >> 1 : 0;
   const apart = pairs * blocks * record;
@@ -108,9 +108,9 @@ function rowBlock(
       let block = w + ((n0 >> 3) * blocks + b) * record;
       startTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, first);
       if (isPair) startTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, first);
-      for (let s = rowScratch, end = s + count * tileBytes; s < end; s += tileBytes, block += record) {
-        tiles(dtype, quantTotals, s, s + tileBytes, block);
-        if (isPair) tiles(dtype, totals1, s, s + tileBytes, block + apart);
+      for (let s = rowScratch, end = s + count * blockBytes; s < end; s += blockBytes, block += record) {
+        tiles(dtype, quantTotals, s, rows, block);
+        if (isPair) tiles(dtype, totals1, s, rows, block + apart);
       }
       storeTotals(quantTotals, out + (n0 << 2), ldc, rows, N - n0, lastBias ? lastBias + (n0 << 2) : 0);
       if (isPair) storeTotals(totals1, out + (n1 << 2), ldc, rows, N - n1, lastBias ? lastBias + (n1 << 2) : 0);
@@ -120,10 +120,10 @@ function rowBlock(
 
 // @ts-ignore: decorator
 @inline
-function tiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) plainTiles(dtype, total, s, end, block);
-  else if (singleDot) relaxedTiles(dtype, true, total, s, end, block);
-  else relaxedTiles(dtype, false, total, s, end, block);
+function tiles(dtype: i32, total: usize, s: usize, rows: usize, block: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) plainTiles(dtype, total, s, rows, block);
+  else if (singleDot) relaxedTiles(dtype, true, total, s, rows, block);
+  else relaxedTiles(dtype, false, total, s, rows, block);
 }
 
 /** Totals are kept `[rows][8]`: rows of out may lie apart by what maps to the same lines of the cache. */

@@ -1,21 +1,24 @@
 /** The tiles of the plain build: int16 rows · int8 weights. */
 import { addPairs, addScaled, blockOf, headBytes, I4, I8, minimums4, scales4 } from './quant';
-import { SPREAD_HEAD, SPREAD_ROWS, SPREAD_TERMS, spreadRecord, unpackNibbles } from './quant_spread';
+import {
+  SPREAD_FOUR, SPREAD_HEAD, SPREAD_ROWS, SPREAD_STEP, SPREAD_TERMS, spreadRecord, unpackNibbles,
+} from './quant_spread';
 import { quantBlock, quantWideBlock } from './scratch';
 
 /** Fewer rows than this do not pay for widening the weights beforehand. */
 const WIDE_ROWS: usize = 8;
 
-/** Adds the products of the spread rows s … end with the record `block` to `total`, `[rows][8]`. */
+/** Adds the products of `rows` spread rows from s on with the record `block` to `total`, `[rows, made even][8]`. */
 // @ts-ignore: decorator
 @inline
-export function plainTiles(dtype: i32, total: usize, s: usize, end: usize, block: usize): void {
+export function plainTiles(dtype: i32, total: usize, s: usize, rows: usize, block: usize): void {
+  const end = s + (rows + SPREAD_ROWS - 1) / SPREAD_ROWS * spreadRecord(dtype);
   let w = block + headBytes(dtype);
   if (dtype == I4) {
     unpackNibbles(quantBlock, w);
     w = quantBlock;
   }
-  if (end - s < WIDE_ROWS / SPREAD_ROWS * spreadRecord(dtype)) {
+  if (rows < WIDE_ROWS) {
     if (dtype == I8) tilesI8(total, s, end, w, block);
     else tilesI4(total, s, end, w, block);
   } else {
@@ -67,8 +70,8 @@ function tiles2x8(
     let b0 = i32x4.splat(0), b1 = i32x4.splat(0), b2 = i32x4.splat(0), b3 = i32x4.splat(0);
     const head = s;
     s += SPREAD_HEAD;
-    for (let p = w; p < stop; p += wide ? 64 : 32, s += 32) {
-      const x = v128.load(s), y = v128.load(s, 16);
+    for (let p = w; p < stop; p += wide ? 64 : 32, s += SPREAD_STEP) {
+      const x = v128.load64_splat(s), y = v128.load64_splat(s, SPREAD_FOUR);
       let weights = wide ? v128.load(p) : v128.load8x8_s(p);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, weights));
       b0 = i32x4.add(b0, i32x4.dot_i16x8_s(y, weights));
@@ -82,11 +85,11 @@ function tiles2x8(
       a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, weights));
       b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, weights));
     }
-    let scale = v128.load(head), term = v128.load(head, SPREAD_TERMS);
+    let scale = v128.load32_splat(head), term = v128.load32_splat(head, SPREAD_TERMS);
     addScaled(dtype, total, addPairs(a0, a1), scale0, minimum0, scale, term);
     addScaled(dtype, total + 16, addPairs(a2, a3), scale1, minimum1, scale, term);
-    scale = v128.load(head, 16);
-    term = v128.load(head, SPREAD_TERMS + 16);
+    scale = v128.load32_splat(head, 4);
+    term = v128.load32_splat(head, SPREAD_TERMS + 4);
     addScaled(dtype, total + 32, addPairs(b0, b1), scale0, minimum0, scale, term);
     addScaled(dtype, total + 48, addPairs(b2, b3), scale1, minimum1, scale, term);
   }

@@ -5,10 +5,8 @@
  */
 import { K_BLOCK, QUANT_ROW_BLOCK, ROW_BLOCK, TILE_ROWS } from './blocks';
 import { I4_BLOCK, I8_BLOCK } from './quant';
-import { SPREAD_BYTES } from './quant_spread';
 
-/** In the relaxed build room for two bytes of every value, of which the second ones are mostly missing. */
-const ROW_BYTES: usize = ASC_FEATURE_RELAXED_SIMD ? 2 * SPREAD_BYTES : ROW_BLOCK * K_BLOCK * 16;
+const ROW_BYTES: usize = ROW_BLOCK * K_BLOCK * 16;
 const PANEL_BYTES: usize = K_BLOCK * 8 * 4;
 const TILE_BYTES: usize = TILE_ROWS * 8 * 4;
 const BIAS_BYTES: usize = 8 * 4;
