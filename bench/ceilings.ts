@@ -6,7 +6,7 @@ import { REGISTER_LOOPS, registerModule, stepOperations } from './registers.js';
 import { time } from './timing.js';
 
 const MIB = 2 ** 20;
-const STREAM_BYTES = 512 * MIB;
+export const STREAM_BYTES = 512 * MIB;
 /** Steps of a register loop: 1 to 4 ms. */
 const STEPS = 500_000;
 
@@ -83,7 +83,8 @@ function operations(kind: Arithmetic): number {
   return STEPS * stepOperations(REGISTER_LOOPS.find(({ name }) => name === kind)!);
 }
 
-function stream(): () => void {
+/** Reads STREAM_BYTES of memory once. */
+export function stream(): () => void {
   const memory = new WebAssembly.Memory({ initial: STREAM_BYTES / 65536 });
   new Float32Array(memory.buffer).fill(0.5);
   const { load_sum } = loopsOver(memory);
