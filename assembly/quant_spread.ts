@@ -1,6 +1,6 @@
 /**
- * Rows as the tiles of quantised products read them, side by side and once for all panels. A tile loads each row's four k
- * into all lanes: so they take a fourth of the first-level cache that vectors would, for the same number of loads.
+ * Rows as the tiles of quantised products read them, side by side and once for all panels. A tile loads each row's four
+ * k into all lanes: so they take a fourth of the first-level cache that vectors would, for the same number of loads.
  */
 import { K_BLOCK, ROW_BLOCK } from './blocks';
 import { blockOf, I4, I4_BLOCK, I8, I8_BLOCK, ROW_HEAD, ROW_HIGH, ROW_SHIFT, ROW_TERM, rowRecord } from './quant';
@@ -13,7 +13,7 @@ export const SPREAD_FOUR: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 8;
 export const SPREAD_STEP: usize = SPREAD_ROWS * SPREAD_FOUR;
 /** Behind the rows' scales: their terms (of I8 only in the relaxed build). */
 export const SPREAD_TERMS: usize = SPREAD_ROWS * 4;
-/** In the relaxed build then the rows' shifts, a byte each: if one is not 0, SPREAD_HIGH further on lie the higher bytes. */
+/** In the relaxed build then the rows' shifts, a byte each; if one is not 0, higher bytes lie SPREAD_HIGH further on. */
 export const SPREAD_SHIFTS: usize = SPREAD_ROWS * 8;
 export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? 16 : 0);
 export const SPREAD_HIGH: usize = I8_BLOCK / 4 * SPREAD_STEP;
