@@ -13,7 +13,7 @@ export const SPREAD_FOUR: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 8;
 export const SPREAD_STEP: usize = SPREAD_ROWS * SPREAD_FOUR;
 /** Behind the rows' scales: their terms (of I8 only in the relaxed build). */
 export const SPREAD_TERMS: usize = SPREAD_ROWS * 4;
-/** In the relaxed build then the rows' shifts, a byte each; if one is not 0, higher bytes lie SPREAD_HIGH further on. */
+/** In the relaxed build then the rows' shifts, a byte each: where it is not 0, higher bytes, SPREAD_HIGH behind. */
 export const SPREAD_SHIFTS: usize = SPREAD_ROWS * 8;
 export const SPREAD_HEAD: usize = SPREAD_SHIFTS + (ASC_FEATURE_RELAXED_SIMD ? 16 : 0);
 export const SPREAD_HIGH: usize = I8_BLOCK / 4 * SPREAD_STEP;
