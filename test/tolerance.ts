@@ -165,13 +165,13 @@ export const TOKEN_ARRAYS = 40;
 export const TOKEN_BUFFER_BYTES = 1024;
 
 /**
- * Bytes of garbage that a generated token leaves on the heap in a model of two layers. Measured: 45 KB (V8 11 and V8 14); the
+ * Bytes of garbage that a generated token leaves on the heap in a model of two layers. Measured: 43 KB (V8 11 and V8 14); the
  * engines' own objects differ, hence nearly twice that.
  */
 export const TOKEN_GARBAGE_BYTES = 80_000;
 
-/** The same of a layer more, whose ten kernel calls are those of the token before. Measured: 4.1 KB (3.8); made anew they left 30. */
-export const LAYER_GARBAGE_BYTES = 7_000;
+/** The same of a layer more, whose ten kernel calls are those of the token before. Measured: 2.0 KB (1.7); made anew they left 30. */
+export const LAYER_GARBAGE_BYTES = 4_000;
 
 /** What 100 tokens may leave for good: code and feedback of the engine. Their scores alone would be 400 KB. */
 export const KEPT_BYTES = 65_536;

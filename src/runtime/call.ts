@@ -27,6 +27,24 @@ export function partCount({ axes }: KernelCall): number {
   return count;
 }
 
+/**
+ * An empty array whose numbers make no garbage when it is spread into a call. One that has held nothing but numbers, and
+ * among them a fraction (a scale, an epsilon, a pointer that V8 computed as one), is of float64, and each of its elements
+ * becomes an object at every use.
+ */
+export function argumentArray(): number[] {
+  const array: unknown[] = [undefined];
+  array.length = 0;
+  return array as number[];
+}
+
+/** The same with the values of `args`. */
+export function copyOfArguments(args: readonly number[]): number[] {
+  const copy = argumentArray();
+  for (const value of args) copy.push(value === (value | 0) ? value | 0 : value);
+  return copy;
+}
+
 /** The arguments of one part, into `into`. */
 export function partArguments({ args, axes = [] }: KernelCall, part: number, into: number[]): void {
   into.length = args.length;

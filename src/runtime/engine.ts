@@ -2,7 +2,7 @@ import { instantiate } from '@assemblyscript/loader';
 import { abortError, DisposedError, InputError } from '../errors.js';
 import { Arena, type Mark } from './arena.js';
 import { kernelsModule, relaxedDotForm } from './binaries.js';
-import type { KernelCall } from './call.js';
+import { copyOfArguments, type KernelCall } from './call.js';
 import { DOT_FORM_PAIRS, type DotForm } from './dot-form.js';
 import {
   checkRelaxed,
@@ -174,7 +174,7 @@ export class Engine {
     this.#recorded = [];
     try {
       yield* compute();
-      return this.#recorded?.map((call) => ({ ...call, args: [...call.args] }));
+      return this.#recorded?.map((call) => ({ ...call, args: copyOfArguments(call.args) }));
     } finally {
       this.#recorded = undefined;
     }

@@ -1,4 +1,4 @@
-import { type KernelCall, partArguments, partCount } from './call.js';
+import { argumentArray, type KernelCall, partArguments, partCount } from './call.js';
 import type { Kernels } from './kernels.js';
 import type { Steps } from './steps.js';
 
@@ -19,7 +19,7 @@ export class LocalQueue {
   #next = 0;
   #parts = 0;
   #part = 0;
-  readonly #arguments: number[] = [];
+  readonly #arguments = argumentArray();
 
   /** @param carryOut calls a kernel */
   constructor(carryOut: (kernel: keyof Kernels, args: readonly number[]) => void) {

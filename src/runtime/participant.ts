@@ -1,4 +1,5 @@
 /** What each of an engine's threads does, workers and the caller's alike: it takes parts of the calls in the ring. */
+import { argumentArray } from './call.js';
 import { kernelOf, putDone, type Ring, readPart, takePart, takeRest } from './command.js';
 import { COMPLETED, FAILURES, hasReached, PRODUCED, publish, SKIPPING } from './control.js';
 
@@ -19,7 +20,7 @@ export class Participant {
   readonly #ring: Ring;
   readonly #kernels: readonly Kernel[];
   readonly #thread: number;
-  readonly #arguments: number[] = [];
+  readonly #arguments = argumentArray();
 
   /**
    * @param names `kernelNames` of the module

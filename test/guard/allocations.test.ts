@@ -116,7 +116,7 @@ function decodeHeap(layers: number): HeapUse {
   );
 }
 
-test('JavaScript: a token leaves at most 80 KB of garbage, a layer more at most 7 KB of it, and 100 tokens leave less than 64 KB once it is collected', () => {
+test('JavaScript: a token leaves at most 80 KB of garbage, a layer more at most 4 KB of it, and 100 tokens leave less than 64 KB once it is collected', () => {
   const { garbage, kept, keptBuffers } = decodeHeap(2);
   assert.ok(garbage > 0 && garbage <= TOKEN_GARBAGE_BYTES, `${garbage} bytes a token`);
   assert.ok(kept < KEPT_BYTES, `${kept} bytes kept`);
