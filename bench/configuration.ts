@@ -66,6 +66,13 @@ export const WEIGHT_BYTES: Readonly<Record<Configuration['dtype'], number>> = {
   int4: 0.5,
 };
 
+/** The same of a key or value in the cache. */
+export const CACHE_BYTES: Readonly<Record<NonNullable<Configuration['kv_cache_dtype']>, number>> = {
+  float32: 4,
+  bfloat16: 2,
+  int8: 1,
+};
+
 /** The arithmetic that bounds products of many rows. */
 export function arithmeticOf({ dtype, relaxed }: Configuration): Arithmetic {
   const isInteger = dtype === 'int8' || dtype === 'int4';

@@ -4,7 +4,7 @@
  * of the machine falls on all of them.
  */
 import { STREAM_BYTES, stream } from './ceilings.js';
-import { openModel } from './configuration.js';
+import { CACHE_BYTES, openModel } from './configuration.js';
 import { legacyCache, textIds } from './inputs.js';
 import type { Job, Say } from './job.js';
 import { cacheValues, sizeConfig } from './sizes.js';
@@ -13,8 +13,6 @@ import { timing } from './timing.js';
 const CONTEXTS = [128, 512, 1024, 2048, 4096];
 const DECODED = 24;
 const WARM = 4;
-/** Bytes of a key's or value's element; scales of int8 come on top. */
-const VALUE_BYTES = { float32: 4, bfloat16: 2, int8: 1 };
 
 export async function benchContext({ size, folder, configuration }: Job, say: Say): Promise<void> {
   const model = await openModel(folder, configuration);
@@ -58,7 +56,7 @@ export async function benchContext({ size, folder, configuration }: Job, say: Sa
   });
   if (configuration.threads === 1) {
     const bytes =
-      VALUE_BYTES[configuration.kv_cache_dtype ?? 'float32'] *
+      CACHE_BYTES[configuration.kv_cache_dtype ?? 'float32'] *
       (cacheValues(config, last) - cacheValues(config, first));
     const rate = STREAM_BYTES / timing(reading.slice(WARM)).median;
     const note = `${(bytes / 1e6).toFixed(0)} MB at ${(rate / 1e9).toFixed(1)} GB/s`;

@@ -2,7 +2,7 @@
 import type { SmolVLMConfig } from '../src/model/config.js';
 import type { SmolVLMForConditionalGeneration } from '../src/modeling.js';
 import { ARITHMETIC_NAMES, Ceilings } from './ceilings.js';
-import { arithmeticOf, type Configuration, openModel, WEIGHT_BYTES } from './configuration.js';
+import { arithmeticOf, CACHE_BYTES, type Configuration, openModel, WEIGHT_BYTES } from './configuration.js';
 import { decodeTimes } from './decode.js';
 import { textIds, tile } from './inputs.js';
 import type { Job, Say } from './job.js';
@@ -109,7 +109,7 @@ const SLOW = { least: 2, budget: BUDGET, warm: 0 };
 async function benchDecode({ model, config, configuration, ceilings, report }: Context, context: number) {
   const stream = ceilings.loadSum();
   const { median, ...spread } = await decodeTimes(model, config, context, DECODED);
-  const cacheBytes = { float32: 4, bfloat16: 2, int8: 1 }[configuration.kv_cache_dtype ?? 'float32'];
+  const cacheBytes = CACHE_BYTES[configuration.kv_cache_dtype ?? 'float32'];
   const bytes =
     WEIGHT_BYTES[configuration.dtype] * tokenWeights(config) + cacheBytes * cacheValues(config, context);
   report({

@@ -116,14 +116,14 @@ for (const variant of VARIANTS) {
 
     test(`${title}: every row and column remainder has the model's bits`, () => {
       let cases = 0;
-      for (const M of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13]) {
+      for (const M of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 23]) {
         for (const N of [1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 27, 32, 33, 41]) {
           const bias = (M + N) % 2 ? normals(N, N) : undefined;
           check(variant, randomMatrix(dtype, N, 70, M * 50 + N), M, normals(M * 70, N), { bias });
           cases++;
         }
       }
-      assert.is(cases, 154);
+      assert.is(cases, 196);
     });
 
     test(`${title}: every remainder of k about the blocks, and more blocks or rows than one pass takes`, () => {
@@ -136,12 +136,13 @@ for (const variant of VARIANTS) {
       }
       check(variant, randomMatrix(dtype, 11, 1700, 3), 66, normals(66 * 1700, 4), { bias: normals(11, 5) });
       check(variant, randomMatrix(dtype, 17, 450, 6), 263, normals(263 * 450, 7));
+      for (const M of [128, 132, 133]) check(variant, randomMatrix(dtype, 9, 70, M), M, normals(M * 70, M));
     });
 
     test(`${title}: blocks with outliers beside others, in some rows of a tile or all, have the model's bits`, () => {
       const size = QUANT_BLOCK[dtype];
       const K = 11 * size;
-      for (const M of [1, 2, 3, 4, 6, 7, 9, 40, 131]) {
+      for (const M of [1, 2, 3, 4, 6, 7, 9, 10, 12, 20, 40, 131]) {
         const x = normals(M * K, M);
         for (let m = 0; m < M; m++) {
           // In every row the fourth block; in most others of their own, the first and the last among them.
